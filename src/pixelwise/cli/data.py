@@ -1,0 +1,44 @@
+"""`sample` and `check`: datasets made and looked at."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwise.cli.bars import Bar
+from pixelwise.cli.terms import Classes, Data, Json, Splits, emit
+
+
+def sample(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder to write to.", show_default=False)],
+    seed: Annotated[int, typer.Option(help="Another seed, other towns.")] = 0,
+    json: Json = False,
+) -> None:
+    """Write the built-in dataset: generated aerial towns with exact labels."""
+    from pixelwise.data.sample import write_sample
+
+    with Bar("writing tiles") as bar:
+        written = write_sample(folder, seed=seed, progress=bar, workers=os.cpu_count() or 1)
+    if json:
+        emit({"folder": str(written)})
+    else:
+        print(f"dataset  {written}\nnext     pixelwise check {written}")
+
+
+def check(data: Data, classes: Classes = None, splits: Splits = None, json: Json = False) -> int:
+    """Say what is in a folder of images and masks, what is wrong with it and how to mend it.
+
+    Exit status 1 when there are errors among the findings.
+    """
+    from pixelwise.data.check import check_dataset, render
+
+    report = check_dataset(data, classes=classes, split=splits)
+    if json:
+        emit(report.as_dict())
+    else:
+        print(render(report))
+    return 0 if report.ok else 1
+

@@ -1,0 +1,103 @@
+"""`train` and `evaluate`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pixelwise.cli.bars import Bar
+from pixelwise.cli.terms import Classes, Data, Json, Model, Seed, Splits, emit, open_data, parse_size
+
+
+def train(  # noqa: PLR0913  the command line has more options than a function should
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to write.", show_default=False)],
+    model: Annotated[str | None, typer.Option(help="Decoder; `pixelwise models` lists them.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder; `pixelwise models` lists them.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall-clock budget; 20 unless --epochs is given.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training images, instead.")] = None,
+    size: Annotated[str | None, typer.Option("--size", "--imgsz", help="Crops: 256 or 360x480.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images per step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Options from a recipe or a run's config.yaml.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any option, such as optim.lr=1e-3.")] = None,
+    classes: Classes = None,
+    splits: Splits = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN, exactly.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a network; choose its best weights on the validation split; write a run folder.
+
+    Ctrl-C saves and ends; --resume goes on.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it once: large pages, fewer page faults
+    from pixelwise.config import fill, parse_settings, read_yaml
+    from pixelwise.training import train as run_training
+    from pixelwise.training.options import TrainOptions
+    from pixelwise.training.run import stored_split
+
+    settings: dict[str, Any] = {}
+    if config is not None:
+        document = read_yaml(config)
+        settings = dict(document.get("options", document))
+    named = {"model": model, "encoder": encoder, "batch": batch, "seed": seed, "device": device}
+    named |= {"minutes": minutes, "epochs": epochs, "size": parse_size(size)}
+    settings |= {name: value for name, value in named.items() if value is not None}
+    if minutes is not None or epochs is not None:  # one budget on the command line replaces the file's
+        settings |= {"minutes": minutes, "epochs": epochs}
+    settings = _merged(settings, parse_settings(set_ or []))
+    options = fill(TrainOptions(), settings)
+    dataset = open_data(data, classes, splits, seed=options.seed, stored=stored_split(out) if resume else None)
+    given = options if settings else None
+    run = run_training(dataset, out=out, options=given, resume=resume)
+    if json:
+        emit(run.as_dict())
+    else:
+        print(f"model   {run.model}\nreport  {run.folder / 'report.html'}")
+        if run.mean_iou is not None:
+            print(f"validation mean IoU {run.mean_iou:.4f} after {run.seconds / 60:.1f} minutes, {run.steps} steps")
+
+
+def evaluate(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write to.", show_default=False)],
+    split: Annotated[str | None, typer.Option(help="train, val or test; test if there is one, else val.")] = None,
+    classes: Classes = None,
+    splits: Splits = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Score a model on a dataset: scores.json and a report that opens offline."""
+    from pixelwise.errors import OptionError
+    from pixelwise.evaluation import evaluate as score
+    from pixelwise.evaluation import render
+    from pixelwise.models.bundle import BundleFacts, load
+    from pixelwise.types import SPLITS
+
+    network = load(model)
+    facts = network.facts if isinstance(network.facts, BundleFacts) else BundleFacts()
+    dataset = open_data(data, classes, splits, seed=seed, stored=facts.split)
+    name = split or ("test" if len(dataset.test) else "val")
+    if name not in SPLITS:
+        raise OptionError(f"--split {name!r}", remedy="give train, val or test")
+    chosen = {"train": dataset.train, "val": dataset.val, "test": dataset.test}[name]
+    with Bar("images") as bar:
+        scores = score(network, chosen, out=out, title=f"{model.name} on {dataset.root.name}", progress=bar)
+    if json:
+        emit(scores.as_dict())
+    else:
+        print(f"{name} split of {dataset.root} ({dataset.split_origin})\n{render(scores)}")
+        print(f"report  {out / 'report.html'}\nscores  {out / 'scores.json'}")
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged

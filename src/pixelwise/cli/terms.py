@@ -1,0 +1,59 @@
+"""Options that several commands share, and the one way to print a machine-readable answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pixelwise.errors import OptionError
+
+if TYPE_CHECKING:
+    from pixelwise.data.dataset import Dataset
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images and masks.", show_default=False)]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Bundle file or run folder.", show_default=False)]
+Classes = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Stands in for a classes.yaml in DATA.", show_default=False)
+]
+Splits = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE[:COLUMN]|blocks",
+        help="Which image belongs to train, val and test: a CSV file with a column of names and one of splits; "
+        "`blocks` cuts the images in name order, for series whose neighbours are alike.",
+        show_default=False,
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+def emit(value: Any) -> None:
+    """Print one JSON object on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`256` or `360x480` (rows x columns).
+
+    >>> parse_size("360x480"), parse_size("256")
+    ((360, 480), (256, 256))
+    """
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() for part in parts):
+        raise OptionError(f"--size {text!r}", remedy="write --size 256 or --size 360x480 (rows x columns)")
+    return int(parts[0]), int(parts[-1])
+
+
+def open_data(
+    path: Path, classes: Path | None, splits: str | None, *, seed: int = 0, stored: dict[str, list[str]] | None = None
+) -> Dataset:
+    """Open DATA; `stored` is the split that a model was trained with, used unless one is given."""
+    from pixelwise.data.dataset import open_dataset
+
+    return open_dataset(path, classes=classes, split=splits or stored or None, seed=seed)

@@ -1,0 +1,147 @@
+"""Training batches from decoded images kept in memory or in a memory-mapped file.
+
+The batch of a step is a pure function of the seed and the step: no state, no workers, nothing to restore when
+a run is resumed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pixelwise.data.transforms import AugmentOptions, cut, fill_values, random_view, recolor
+from pixelwise.types import Image, Labels, Normalization, Sample
+
+RAM_LIMIT = 4 * 1024**3  # bytes of decoded images kept in memory before they go to a file
+
+
+class Samples(Protocol):
+    """Anything that yields samples by position."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Normalised images float32 [N, C, h, w] channels last, labels uint8 [N, h, w], and the images' names."""
+
+    images: Tensor
+    labels: Tensor
+    names: tuple[str, ...]
+
+
+class ImageCache:
+    """Every image of a split, decoded once, at full and at half resolution."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        *,
+        where: Literal["auto", "ram", "disk"] = "auto",
+        half: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.names: list[str] = []
+        self._full: list[tuple[Image, Labels]] = []
+        self._half: list[tuple[Image, Labels]] = []
+        self._where = where
+        self._file: Any = None
+        self._bytes = 0
+        for index in range(len(samples)):
+            sample = samples[index]
+            self.names.append(sample.name)
+            self._full.append((self._keep(sample.image), self._keep(sample.labels)))
+            if half:
+                self._half.append((self._keep(halve(sample.image)), self._keep(sample.labels[::2, ::2])))
+            if progress is not None:
+                progress(index + 1, len(samples))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def get(self, index: int, *, coarse: bool) -> tuple[Image, Labels]:
+        """Image [H, W, C] and labels [H, W] of one image; `coarse` gives half the resolution."""
+        return self._half[index] if coarse else self._full[index]
+
+    def _keep(self, array: NDArray[Any]) -> NDArray[Any]:
+        self._bytes += array.nbytes
+        if self._where == "ram" or (self._where == "auto" and self._bytes <= RAM_LIMIT):
+            return np.ascontiguousarray(array)
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="pixelwise-cache-")  # noqa: SIM115  gone with the process
+        start = self._file.seek(0, 2)
+        self._file.write(np.ascontiguousarray(array).tobytes())
+        self._file.flush()
+        return np.memmap(self._file, array.dtype, "r", start, array.shape)
+
+
+class Loader:
+    """Batches of random views, each determined by the seed and its step."""
+
+    def __init__(
+        self,
+        cache: ImageCache,
+        *,
+        batch: int,
+        normalization: Normalization,
+        augment: AugmentOptions,
+        seed: int,
+    ) -> None:
+        self.cache = cache
+        self.batch_size = batch
+        self.normalization = normalization
+        self.augment = augment
+        self.seed = seed
+        self._fill = fill_values(normalization)
+
+    def batch(
+        self, step: int, size: tuple[int, int], prepare: Callable[[Tensor], Tensor], *, coarse: bool = False
+    ) -> Batch:
+        """The batch of `step`: views of `size` rows and columns, out of half-resolution images if `coarse`."""
+        rng = np.random.default_rng([self.seed, 1, step])
+        chosen = self.indices(step)
+        images, labels = [], []
+        for index in chosen:
+            image, truth = self.cache.get(index, coarse=coarse)
+            view = random_view((image.shape[0], image.shape[1]), size, self.augment, rng)
+            pixels, classes = cut(image, truth, view, size, self._fill)
+            images.append(pixels)
+            labels.append(classes)
+        stacked = recolor(prepare(torch.stack(images)), self.augment.color, rng)
+        names = tuple(self.cache.names[index] for index in chosen)
+        return Batch(stacked.contiguous(memory_format=torch.channels_last), torch.stack(labels), names)
+
+    def indices(self, step: int) -> list[int]:
+        """Which images the batch of `step` shows: epochs are permutations, joined without a gap."""
+        count = len(self.cache)
+        places = range(step * self.batch_size, (step + 1) * self.batch_size)
+        orders: dict[int, Sequence[int]] = {}
+        chosen = []
+        for place in places:
+            epoch, offset = divmod(place, count)
+            if epoch not in orders:
+                orders[epoch] = np.random.default_rng([self.seed, 2, epoch]).permutation(count).tolist()
+            chosen.append(orders[epoch][offset])
+        return chosen
+
+
+def halve(image: Image) -> Image:
+    """[H, W, C] at half the resolution: means of 2 x 2 blocks, the last row and column repeated if odd.
+
+    >>> halve(np.array([[[1], [3], [9]]], np.uint8)).tolist()
+    [[[2], [9]]]
+    """
+    height, width = image.shape[:2]
+    even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    blocks = even.reshape((height + 1) // 2, 2, (width + 1) // 2, 2, -1)
+    mean = blocks.mean(axis=(1, 3), dtype=np.float32)
+    return (mean if image.dtype.kind == "f" else np.rint(mean)).astype(image.dtype)

@@ -1,0 +1,223 @@
+"""Read one image or mask file: the content decides the format, and nothing is rescaled or rounded.
+
+Rules: the orientation tag is applied; an alpha channel of PNG, GIF and WebP is dropped; all bands of a TIFF
+are kept, because GDAL tags a fourth band as alpha by default; palette images become RGB, palette masks keep
+their raw indices; integers beyond 16 bits and other floats become float32.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.data import photos, tiffs
+from pixelwise.data.headers import Header, upright
+from pixelwise.errors import DataError, MaskError, PixelwiseError, UnreadableError
+from pixelwise.types import Image
+
+MAX_PIXELS = 300_000_000
+"""Larger images are refused before they are decoded; scenes are read in windows elsewhere."""
+
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+)
+
+
+class ImageSize(NamedTuple):
+    """Size of an image as read: rows, columns, bands and the name of its dtype."""
+
+    height: int
+    width: int
+    bands: int
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class RawMask:
+    """A mask as stored: integers [H, W] or colours uint8 [H, W, 3].
+
+    `palette` gives the colour `#rrggbb` of each index where the file has one, `nodata` the value that a
+    GeoTIFF declares empty.
+    """
+
+    values: NDArray[Any]
+    palette: Mapping[int, str] | None = None
+    nodata: int | None = None
+
+
+def read_image(path: str | Path) -> Image:
+    """Read an image as uint8, uint16 or float32 [H, W, C], upright, with the values of the file.
+
+    Raises:
+        UnreadableError: missing, empty, truncated, animated, too large or not an image.
+        DataError: a float image holds NaN or infinite values.
+    """
+    path = Path(path)
+    with _opened(path) as (stream, header):
+        decode = tiffs.image if header.format == "TIFF" else photos.image
+        image = upright(decode(stream, header), header.orientation)
+    if image.dtype.kind == "f":
+        _check_finite(image, path)
+    return image
+
+
+def read_mask(path: str | Path) -> RawMask:
+    """Read a mask as stored, upright; lossy files are refused because they invent values.
+
+    Raises:
+        UnreadableError: missing, empty, truncated, animated, too large or not an image.
+        MaskError: lossy (JPEG), not integer, or of a number of bands that is neither 1 nor 3.
+    """
+    path = Path(path)
+    with _opened(path) as (stream, header):
+        if header.lossy:
+            raise MaskError(
+                f"the mask has lossy {header.lossy} compression, which changes class values at edges",
+                file=path,
+                remedy="export the mask as PNG from the tool that made it; converting does not help",
+            )
+        decode = tiffs.mask if header.format == "TIFF" else photos.mask
+        values, palette = decode(stream, header)
+    values = _as_indices(values, path)
+    return RawMask(np.ascontiguousarray(upright(values, header.orientation)), palette, header.nodata)
+
+
+def image_size(path: str | Path) -> ImageSize:
+    """Size, bands and dtype that `read_image` will return, from the header alone.
+
+    Raises:
+        UnreadableError: missing, empty, animated, too large or not an image.
+    """
+    header = read_header(path)
+    height, width = header.height, header.width
+    if header.orientation >= 5:
+        height, width = width, height
+    return ImageSize(height, width, header.bands, header.dtype)
+
+
+def read_header(path: str | Path) -> Header:
+    """What the header of an image says; its size is as stored, before the orientation is applied.
+
+    Raises:
+        UnreadableError: missing, empty, animated, too large or not an image.
+    """
+    with _opened(Path(path)) as (_, header):
+        return header
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], Header]]:
+    """Yield the stream and header of an image; whatever a decoder raises becomes an UnreadableError."""
+    try:
+        # A named pipe would block for ever and a device never end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnreadableError("not a regular file", file=path, remedy="remove it from the folder")
+        with path.open("rb") as stream:
+            name = _format(stream, path)
+            parse = tiffs.header if name == "TIFF" else photos.header
+            header = replace(parse(stream, name), size=path.stat().st_size)
+            _check_header(header, path)
+            yield stream, header
+    except PixelwiseError as error:
+        if error.file is None:
+            raise type(error)(error.found, remedy=error.remedy, file=path) from error
+        raise
+    except FileNotFoundError as error:
+        raise UnreadableError("no such file", file=path, remedy="check the path") from error
+    except PermissionError as error:
+        remedy = "give yourself read permission: chmod u+r on the file, u+rx on its folder"
+        raise UnreadableError("no permission to read the file", file=path, remedy=remedy) from error
+    except MemoryError as error:
+        raise UnreadableError("does not fit in memory", file=path, remedy="cut it into tiles") from error
+    except Exception as error:  # decoders raise anything from SyntaxError to struct.error on damaged files
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnreadableError(
+            f"damaged or cut off: it cannot be decoded ({reason})",
+            file=path,
+            remedy="copy or export the file again, or remove it together with its mask",
+        ) from error
+
+
+def _format(stream: IO[bytes], path: Path) -> str:
+    start = stream.read(16)
+    stream.seek(0)
+    if not start:
+        raise UnreadableError(
+            "the file is empty (0 bytes)",
+            file=path,
+            remedy="copy it again, or remove it together with its pair",
+        )
+    for signature, name in _SIGNATURES:
+        if start.startswith(signature):
+            return name
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WEBP"
+    raise UnreadableError(
+        f"not an image: its content begins with {start[:12]!r}",
+        file=path,
+        remedy="PNG, JPEG, TIFF, BMP, GIF and WebP are read; convert the file or remove it",
+    )
+
+
+def _check_header(header: Header, path: Path) -> None:
+    if header.frames != 1:
+        raise UnreadableError(
+            f"holds {header.frames} pages or frames, 1 is expected",
+            file=path,
+            remedy="save each page as a file of its own",
+        )
+    if header.height * header.width > MAX_PIXELS:
+        raise UnreadableError(
+            f"{header.width} x {header.height} pixels are more than the {MAX_PIXELS:,} allowed for one image",
+            file=path,
+            remedy="cut it into tiles of some thousand pixels",
+        )
+
+
+def _check_finite(image: Image, path: Path) -> None:
+    bad = ~np.isfinite(image).all(axis=2)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DataError(
+            f"{int(bad.sum())} pixels are NaN or infinite (first at row {row}, column {column})",
+            file=path,
+            remedy="fill them with a number, for instance numpy.nan_to_num(image), and save the file again",
+        )
+
+
+def _as_indices(values: NDArray[Any], path: Path) -> NDArray[Any]:
+    """The mask with its integers as integers; colours must be 8 bit, floats whole numbers."""
+    if values.ndim == 3:
+        if values.dtype != np.uint8 or values.shape[2] != 3:
+            raise MaskError(
+                f"{values.shape[2]} bands of {values.dtype}; a mask has 1 of indices or 3 of 8-bit colours",
+                file=path,
+                remedy="save it as a one-band PNG of class indices",
+            )
+        return values
+    if values.dtype.kind != "f":
+        return values
+    bad = ~np.isfinite(values) | (values != np.round(values)) | (np.abs(values) > 2**31)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise MaskError(
+            f"value {values[row, column]} in a float mask is no class index: {int(bad.sum())} pixels are no "
+            f"whole numbers (first at row {row}, column {column})",
+            file=path,
+            remedy="save the mask as integers: one class index per pixel, PNG or TIFF",
+        )
+    return values.astype(np.int64)

@@ -1,0 +1,130 @@
+"""TIFF of any number of bands through tifffile."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from pixelwise.data.headers import Header
+from pixelwise.errors import UnreadableError
+
+_ORIENTATION, _NODATA = 274, 42113
+_PALETTE, _SEPARATED, _YCBCR = 3, 5, 6
+_PHOTOMETRICS = (0, 1, 2, _PALETTE, _YCBCR)
+_JPEG, _LOSSY = (6, 7), {6: "JPEG", 7: "JPEG", 34892: "JPEG", 33007: "JPEG", 50001: "WebP", 50002: "JPEG XL"}
+
+
+def header(stream: IO[bytes], name: str) -> Header:
+    """Parse the header; overviews and mask pages of GeoTIFFs do not count as pages."""
+    with tifffile.TiffFile(stream) as file:
+        pages = _pages(file)
+        page = pages[0]
+        height, width, bands = _shape(page)
+        return Header(
+            format=name,
+            height=height,
+            width=width,
+            bands=3 if page.photometric == _PALETTE else bands,
+            dtype=_image_dtype(page.dtype),
+            # The transform of a GeoTIFF speaks of the pixels as stored.
+            orientation=1 if page.is_geotiff else _tag(page, _ORIENTATION, 1),
+            frames=len(pages),
+            colors=bands > 1,
+            lossy=_LOSSY.get(int(page.compression), ""),
+            nodata=_nodata(page),
+            depth=int(np.max(page.bitspersample)),
+        )
+
+
+def image(stream: IO[bytes], header: Header) -> NDArray[Any]:
+    """Decode to uint8, uint16 or float32 [H, W, C]."""
+    array, palette = _decode(stream)
+    if palette is not None:
+        colors: NDArray[Any] = palette[array[:, :, 0]]
+        return colors
+    if array.dtype == bool:
+        return array.astype(np.uint8) * np.uint8(255)
+    values: NDArray[Any] = array.astype(header.dtype, copy=False)
+    return values
+
+
+def mask(stream: IO[bytes], header: Header) -> tuple[NDArray[Any], dict[int, str] | None]:
+    """Decode to indices [H, W] with the palette, if any, or to all bands [H, W, C]."""
+    array, palette = _decode(stream)
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    if palette is not None:
+        return array[:, :, 0], {i: "#{:02x}{:02x}{:02x}".format(*color) for i, color in enumerate(palette)}
+    if array.shape[2] in (2, 4) and array.dtype == np.uint8:
+        array = array[:, :, :-1]  # the alpha of a mask says nothing about classes
+    return (array[:, :, 0] if array.shape[2] == 1 else array), None
+
+
+def _decode(stream: IO[bytes]) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+    """All bands [H, W, C], and the palette uint8 [256, 3] of a palette image."""
+    stream.seek(0)
+    with tifffile.TiffFile(stream) as file:
+        page = _pages(file)[0]
+        _check_complete(page, file.filehandle.size)
+        array = page.asarray()
+        if array.ndim == 2:
+            array = array[:, :, None]
+        elif page.planarconfig == 2:
+            array = np.moveaxis(array, 0, 2)
+        palette = None
+        if page.photometric == _PALETTE:
+            palette = (page.colormap.T >> 8).astype(np.uint8)
+        return np.ascontiguousarray(array), palette
+
+
+def _pages(file: tifffile.TiffFile) -> list[Any]:
+    every: list[Any] = list(file.pages)
+    pages = [page for page in every if not (page.is_reduced or page.is_mask)]
+    if not pages:
+        raise UnreadableError("a TIFF without a page", remedy="export the file again")
+    return pages
+
+
+def _shape(page: Any) -> tuple[int, int, int]:
+    """Rows, columns and bands, after refusing what has no plain reading."""
+    photometric = int(page.photometric)
+    if page.imagedepth != 1 or page.dtype is None or page.dtype.kind not in "buif":
+        raise UnreadableError("a TIFF volume or of complex numbers", remedy="save it as a plain image")
+    if photometric not in _PHOTOMETRICS or (photometric == _YCBCR and page.compression not in _JPEG):
+        names = {_SEPARATED: "CMYK", _YCBCR: "uncompressed YCbCr"}
+        found = f"a TIFF in {names.get(photometric, f'colour space {photometric}')}"
+        raise UnreadableError(found, remedy="save it as grey, RGB or plain bands")
+    return int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel)
+
+
+def _image_dtype(dtype: Any) -> str:
+    if dtype.kind == "b":
+        return "uint8"
+    return str(dtype) if dtype in (np.uint8, np.uint16) else "float32"
+
+
+def _check_complete(page: Any, size: int) -> None:
+    """A block beyond the end of the file means that the file was cut; an offset of 0 is a sparse block."""
+    ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    if ends and max(ends) > size:
+        raise UnreadableError(
+            f"cut off: it has {size} bytes and should have at least {max(ends)}",
+            remedy="copy or export the file again, or remove it together with its mask",
+        )
+
+
+def _tag(page: Any, code: int, default: int) -> int:
+    return int(page.tags[code].value) if code in page.tags else default
+
+
+def _nodata(page: Any) -> int | None:
+    if _NODATA not in page.tags:
+        return None
+    try:
+        value = float(page.tags[_NODATA].value)
+    except ValueError:
+        return None
+    return int(value) if value.is_integer() else None

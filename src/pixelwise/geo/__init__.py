@@ -1,0 +1,1 @@
+"""Georeferenced rasters: the only door to rasterio."""

@@ -1,0 +1,161 @@
+"""One image in, its class map out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pixelwise.errors import DataError, OptionError
+from pixelwise.models.bundle import BundleFacts
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.ops.labels import labels_from_logits, probabilities
+from pixelwise.types import Image, Labels
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+DTYPES = ("uint8", "uint16", "float32")
+
+
+def predict(model: Segmenter, image: Image, *, precision: Precision | None = None) -> Labels:
+    """The most probable class of every pixel.
+
+    Args:
+        model: A network with its classes and its preprocessing; it runs on the device it is on.
+        image: [H, W, C], or [H, W] for one band; uint8, uint16 or float32, values as in the image files.
+        precision: `float32` or `bfloat16`; by default what the bundle was checked with, else `float32`.
+
+    Returns:
+        uint8 [H, W], indices into `model.classes`, the size of `image`.
+
+    Raises:
+        DataError: another number of bands or another dtype than the model was trained on, an empty image,
+            values that are not finite, or an image too large for the memory.
+        OptionError: an unknown precision.
+    """
+    with _logits(model, image, precision) as logits:
+        return _array(labels_from_logits(logits)[0])
+
+
+def predict_with_confidence(
+    model: Segmenter, image: Image, *, precision: Precision | None = None
+) -> tuple[Labels, NDArray[np.float32]]:
+    """The most probable class of every pixel, and its probability: takes and raises what `predict` does.
+
+    Returns:
+        uint8 [H, W] and float32 [H, W] in 0..1. The probability is the network's own, not calibrated.
+    """
+    with _logits(model, image, precision) as logits:
+        confidence = probabilities(logits).amax(dim=1)
+        return _array(labels_from_logits(logits)[0]), _array(confidence[0])
+
+
+def check_image(model: Segmenter, image: Image) -> Image:
+    """The image as [H, W, C] in a dtype that the model takes.
+
+    Raises:
+        DataError: see `predict`.
+    """
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.ndim != 3 or image.size == 0:
+        raise DataError(f"an array of shape {image.shape}", remedy="pass an image [H, W, C] or [H, W]")
+    if image.dtype == np.float64:
+        image = image.astype(np.float32)
+    if image.shape[2] != model.bands:
+        raise DataError(
+            f"the image has {_bands(image.shape[2])}, the model takes {model.bands}",
+            remedy=f"give it images with {_bands(model.bands)} in the order of the training images",
+        )
+    _check_values(model, image)
+    return image
+
+
+def precision_of(model: Segmenter) -> Precision:
+    """The precision that the bundle of the model was checked with, else `float32`."""
+    return _facts(model).precision
+
+
+@contextmanager
+def evaluating(model: Segmenter) -> Iterator[None]:
+    """Put the model in evaluation mode without gradients, and every part back as it was afterwards."""
+    trained = [part for part in model.modules() if part.training]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for part in trained:
+            part.training = True
+
+
+@contextmanager
+def _logits(model: Segmenter, image: Image, precision: Precision | None) -> Iterator[Tensor]:
+    precision = _precision(model, precision)
+    image = check_image(model, image)
+    # A copy: the array may be read-only or flipped, which torch does not take.
+    pixels = torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1)[None]
+    device = next(model.parameters()).device
+    with evaluating(model), _memory(image):
+        lower = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+        with lower:
+            logits = model(model.prepare(pixels.to(device)))
+        yield logits
+
+
+@contextmanager
+def _memory(image: Image) -> Iterator[None]:
+    """Turn the allocators' several ways to give up into one error."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        given_up = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not given_up and "not enough memory" not in str(error) and "allocate memory" not in str(error):
+            raise
+        raise DataError(
+            f"an image of {image.shape[0]} x {image.shape[1]} pixels does not fit in memory",
+            remedy="cut the image into smaller ones, or use a machine with more memory",
+        ) from error
+
+
+def _precision(model: Segmenter, precision: Precision | None) -> Precision:
+    chosen = precision or precision_of(model)
+    if chosen not in PRECISIONS:
+        raise OptionError(f"precision {chosen!r}", remedy=f"use one of {', '.join(PRECISIONS)}")
+    return chosen
+
+
+def _check_values(model: Segmenter, image: Image) -> None:
+    given, trained = image.dtype.name, _facts(model).dtype
+    if given not in DTYPES:
+        raise DataError(f"the image is {given}", remedy=f"pass an image of {', '.join(DTYPES)}")
+    if trained is not None and given != trained:
+        raise DataError(
+            f"the image is {given}, the model was trained on {trained}: their values mean different things",
+            remedy=f"convert the image to {trained} the way the training images were made",
+        )
+    if image.dtype == np.float32 and not np.isfinite(image).all():
+        bad = ~np.isfinite(image).all(axis=2)
+        row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        raise DataError(
+            f"{int(bad.sum())} pixels are not finite, first at row {row}, column {column}",
+            remedy="fill them with a value: image = np.nan_to_num(image)",
+        )
+
+
+def _facts(model: Segmenter) -> BundleFacts:
+    return model.facts if isinstance(model.facts, BundleFacts) else BundleFacts()
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.cpu().numpy()
+    return array
+
+
+def _bands(count: int) -> str:
+    return "1 band" if count == 1 else f"{count} bands"

@@ -1,0 +1,199 @@
+"""Scores from a confusion matrix; `mean_iou` is the value over all pixels of a dataset.
+
+One matrix is counted over all pixels that are not ignored. With the pixels of a class that are found (`tp`),
+missed (`fn`) and claimed wrongly (`fp`): IoU = tp / (tp + fp + fn), Dice = 2 tp / (2 tp + fp + fn),
+precision = tp / (tp + fp), recall = tp / (tp + fn). A class in neither truth nor prediction has no IoU: it is
+NaN here, null in JSON, listed as undefined and left out of the means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import DataError, OptionError, close_matches
+from pixelwise.ops.confusion import confusion
+from pixelwise.types import IGNORE, Confusion, Labels
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Scores of one class, each in 0..1 or NaN where undefined; `pixels` are those of the truth."""
+
+    name: str
+    iou: float
+    dice: float
+    precision: float
+    recall: float
+    pixels: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, an undefined score as None."""
+        return {
+            "name": self.name,
+            "iou": _or_none(self.iou),
+            "dice": _or_none(self.dice),
+            "precision": _or_none(self.precision),
+            "recall": _or_none(self.recall),
+            "pixels": self.pixels,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """How well a prediction fits the truth, over all images together; scores in 0..1 or NaN.
+
+    `confusion` is int64 [K, K], rows truth; `pixels` counts what was compared and `ignored` the rest;
+    `image_mean_iou` has one value per image, in the order they were added, if they were added one by one.
+    """
+
+    mean_iou: float
+    pixel_accuracy: float
+    mean_dice: float
+    frequency_weighted_iou: float
+    classes: tuple[ClassScore, ...]
+    confusion: Confusion
+    images: int
+    pixels: int
+    ignored: int = 0
+    image_mean_iou: tuple[float, ...] = ()
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """Names of the classes in neither truth nor prediction; the means leave them out."""
+        return tuple(score.name for score in self.classes if math.isnan(score.iou))
+
+    def by_name(self, name: str) -> ClassScore:
+        """The scores of the class called `name`.
+
+        Raises:
+            OptionError: there is no such class.
+        """
+        for score in self.classes:
+            if score.name == name:
+                return score
+        raise OptionError(f"no class {name!r}", remedy=close_matches(name, [c.name for c in self.classes]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of `scores.json`: plain values, an undefined score as None."""
+        return {
+            "mean_iou": _or_none(self.mean_iou),
+            "pixel_accuracy": _or_none(self.pixel_accuracy),
+            "mean_dice": _or_none(self.mean_dice),
+            "frequency_weighted_iou": _or_none(self.frequency_weighted_iou),
+            "images": self.images,
+            "pixels": self.pixels,
+            "classes": [score.as_dict() for score in self.classes],
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def scores_from_confusion(
+    matrix: Confusion,
+    names: Sequence[str],
+    *,
+    images: int = 0,
+    ignored: int = 0,
+    image_mean_iou: Sequence[float] = (),
+) -> Scores:
+    """All scores of a confusion matrix, int64 [K, K] with rows truth, for classes called `names`.
+
+    Raises:
+        DataError: the matrix is not K x K for the K names, or holds a negative count.
+
+    >>> scores = scores_from_confusion(np.array([[3, 1], [0, 4]]), ["road", "house"])
+    >>> scores.mean_iou, scores.by_name("road").recall
+    (0.775, 0.75)
+    """
+    matrix = np.asarray(matrix, np.int64)
+    if matrix.shape != (len(names), len(names)) or (matrix < 0).any():
+        raise DataError(
+            f"a confusion matrix of shape {matrix.shape} for {len(names)} classes",
+            remedy="pass counts of at least 0, one row and one column per class",
+        )
+    hits, truth, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    iou = _ratio(hits, truth + predicted - hits)
+    dice = _ratio(2 * hits, truth + predicted)
+    precision, recall = _ratio(hits, predicted), _ratio(hits, truth)
+    classes = tuple(
+        ClassScore(name, float(iou[k]), float(dice[k]), float(precision[k]), float(recall[k]), int(truth[k]))
+        for k, name in enumerate(names)
+    )
+    pixels = int(truth.sum())
+    return Scores(
+        mean_iou=_mean(iou),
+        pixel_accuracy=int(hits.sum()) / pixels if pixels else NAN,
+        mean_dice=_mean(dice),
+        frequency_weighted_iou=float(np.nansum(iou * truth) / pixels) if pixels else NAN,
+        classes=classes,
+        confusion=matrix,
+        images=images,
+        pixels=pixels,
+        ignored=ignored,
+        image_mean_iou=tuple(image_mean_iou),
+    )
+
+
+class ScoreCounter:
+    """Adds up images one by one; memory does not grow with the pixels.
+
+    >>> counter = ScoreCounter(["road", "house"])
+    >>> counter.add(np.array([[0, 1]], np.uint8), np.array([[0, 0]], np.uint8))
+    0.25
+    >>> counter.scores().pixels
+    2
+    """
+
+    def __init__(self, names: Sequence[str], *, ignore: int = IGNORE) -> None:
+        self.names = tuple(names)
+        self.ignore = ignore
+        self.confusion: Confusion = np.zeros((len(self.names), len(self.names)), np.int64)
+        self.ignored = 0
+        self.image_mean_iou: list[float] = []
+
+    def add(self, truth: Labels, prediction: Labels) -> float:
+        """Count one image, both uint8 of one shape, and return its own mean IoU (NaN if all is ignored).
+
+        Raises:
+            MaskError: `truth` holds a value that is neither a class nor ignore.
+            DataError: another dtype, two shapes, or a prediction that is no class.
+        """
+        counts = confusion(truth, prediction, len(self.names), self.ignore)
+        hits = np.diag(counts)
+        mean_iou = _mean(_ratio(hits, counts.sum(axis=0) + counts.sum(axis=1) - hits))
+        self.confusion += counts
+        self.ignored += truth.size - int(counts.sum())
+        self.image_mean_iou.append(mean_iou)
+        return mean_iou
+
+    def scores(self) -> Scores:
+        """The scores of all that was added so far."""
+        return scores_from_confusion(
+            self.confusion.copy(),
+            self.names,
+            images=len(self.image_mean_iou),
+            ignored=self.ignored,
+            image_mean_iou=self.image_mean_iou,
+        )
+
+
+def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    ratio = np.full(part.shape, NAN)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else NAN
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value

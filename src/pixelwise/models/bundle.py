@@ -1,0 +1,251 @@
+"""One `.safetensors` file per model: weights, and one JSON document with all that is needed to use them.
+
+The document has a closed, versioned schema and a SHA-256 over itself and every tensor. Loading builds the
+network from the table of names; nothing in a file is ever executed or imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from pixelwise.errors import BundleError
+from pixelwise.files import write_bytes
+from pixelwise.models.interfaces import NetworkOptions
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.models.zoo import build
+from pixelwise.types import ClassSpec, Normalization
+
+KEY = "pixelwise"
+VERSION = 1
+FILE_NAME = "model.safetensors"
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingSummary(_Closed):
+    """How the weights came about: enough to judge them, not to continue."""
+
+    dataset: str
+    dataset_sha256: str
+    images: int
+    steps: int
+    seconds: float
+    seed: int
+    options: dict[str, Any]
+    validation: dict[str, Any]
+
+
+class BundleFacts(_Closed):
+    """What a bundle says beyond the network itself.
+
+    Attributes:
+        split: Names of the images per split, when the split had to be made.
+        precision: Arithmetic the reported scores were measured with.
+        dtype: Type of the image files: uint8, uint16 or float32.
+        table: How mask values map to classes, for `ClassTable.from_dict`.
+        pixel_size: Metres per pixel, if known.
+        tile_plan: Not used in this version.
+        calibration: Not used in this version.
+        fingerprint: Not used in this version.
+        training: Summary of the training run.
+        licence: Licence of the weights, as their maker states it.
+    """
+
+    split: dict[str, list[str]] = {}
+    precision: Literal["float32", "bfloat16"] = "float32"
+    dtype: str | None = None
+    table: dict[str, Any] | None = None
+    pixel_size: float | None = None
+    tile_plan: None = None
+    calibration: None = None
+    fingerprint: None = None
+    training: TrainingSummary | None = None
+    licence: str = "unstated"
+
+
+class _Class(_Closed):
+    name: str
+    color: str
+
+
+class _Network(_Closed):
+    name: str
+    encoder: str
+    options: dict[str, Any]
+
+
+class _Normalization(_Closed):
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class _Document(_Closed):
+    version: int
+    library: str
+    task: Literal["segment"]
+    network: _Network
+    classes: list[_Class]
+    bands: int
+    normalization: _Normalization
+    facts: BundleFacts
+    sha256: str
+
+
+def save(model: Segmenter, path: str | Path, *, facts: BundleFacts | None = None) -> Path:
+    """Write `model` as one bundle file; the previous file survives a failure.
+
+    Raises:
+        OutputError: the disk is full or the place cannot be written to.
+
+    >>> import tempfile
+    >>> net = build("unet", classes=3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load(save(net, f"{folder}/net.safetensors")).classes[2].name
+    'class_2'
+    """
+    from pixelwise import __version__
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if facts is None:
+        facts = model.facts if isinstance(model.facts, BundleFacts) else BundleFacts()
+    body: dict[str, Any] = {
+        "version": VERSION,
+        "library": __version__,
+        "task": "segment",
+        "network": {
+            "name": model.name,
+            "encoder": model.encoder_name,
+            "options": dataclasses.asdict(model.options),
+        },
+        "classes": [dataclasses.asdict(spec) for spec in model.classes],
+        "bands": model.bands,
+        "normalization": dataclasses.asdict(model.normalization),
+        "facts": facts.model_dump(mode="json"),
+    }
+    body = json.loads(json.dumps(body))  # tuples become lists here, as they will when read
+    body["sha256"] = _digest(body, tensors)
+    write_bytes(path, serialize(tensors, metadata={KEY: json.dumps(body, ensure_ascii=False)}))
+    return Path(path)
+
+
+def load(path: str | Path) -> Segmenter:
+    """Read a bundle file, or the `model.safetensors` of a run folder, as a network in evaluation mode.
+
+    Raises:
+        BundleError: missing, damaged, not a bundle, made by a newer version, or with wrong weights.
+    """
+    path = _bundle_path(Path(path))
+    text, tensors = _read(path)
+    document = _parse(path, text, tensors)
+    options = NetworkOptions(**_tuples(document.network.options))
+    model = build(
+        document.network.name,
+        encoder=document.network.encoder,
+        classes=[ClassSpec(item.name, item.color) for item in document.classes],
+        bands=document.bands,
+        normalization=Normalization(document.normalization.mean, document.normalization.std),
+        options=options,
+    )
+    _fill_weights(path, model, tensors)
+    model.facts = document.facts
+    return model.eval()
+
+
+def _bundle_path(path: Path) -> Path:
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        what = f"the folder holds no {FILE_NAME}" if path.is_dir() else "no such file"
+        raise BundleError(what, file=path, remedy="give a .safetensors file or a run folder that has trained")
+    return file
+
+
+def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(16)
+        if start[:2] == b"PK" or start[:1] == b"\x80":
+            raise BundleError(
+                "is a pickle or zip archive under the name of a bundle; it was not opened, for loading one can "
+                "run code",
+                file=path,
+                remedy="ask for a .safetensors file, or train again with pixelwise",
+            )
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        raise BundleError(
+            f"cannot be read, it is damaged or incomplete ({error})", file=path, remedy="copy it again"
+        ) from error
+    if KEY not in metadata:
+        raise BundleError(
+            "is a safetensors file, but not a bundle of pixelwise", file=path, remedy="give a file made by pixelwise"
+        )
+    return metadata[KEY], tensors
+
+
+def _parse(path: Path, text: str, tensors: dict[str, Tensor]) -> _Document:
+    damaged = BundleError(
+        "does not match its own digest: some bytes have changed", file=path, remedy="copy or download it again"
+    )
+    try:
+        body = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise damaged from error
+    if not isinstance(body, dict):
+        raise damaged
+    version = body.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise BundleError(
+            f"has format {version}, this pixelwise reads up to {VERSION}", file=path, remedy="update pixelwise"
+        )
+    if body.get("sha256") != _digest({k: v for k, v in body.items() if k != "sha256"}, tensors):
+        raise damaged
+    try:
+        return _Document.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"its description is wrong at {place}: {first['msg']}", file=path) from error
+
+
+def _fill_weights(path: Path, model: Segmenter, tensors: dict[str, Tensor]) -> None:
+    own = model.state_dict()
+    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    shapes = [name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape]
+    for what, names in (("lacks", missing), ("has unknown", extra), ("has misshapen", shapes)):
+        if names:
+            listed = ", ".join(sorted(names)[:5])
+            raise BundleError(
+                f"{what} {len(names)} of the tensors of {model.name} on {model.encoder_name}: {listed}", file=path
+            )
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
+    if broken:
+        raise BundleError(f"holds values that are not finite in {broken[0]}", file=path, remedy="train again")
+    model.load_state_dict(tensors)
+
+
+def _digest(body: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over the document (without the digest) and each tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _tuples(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}

@@ -1,0 +1,1 @@
+"""One file per paper: feature maps back to a map of logits."""

@@ -1,0 +1,1 @@
+"""One file per paper: images to feature maps at falling resolution."""

@@ -1,0 +1,120 @@
+"""The one table from names to builders."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pixelwise.errors import OptionError, close_matches
+from pixelwise.models.decoders.unet import UNet
+from pixelwise.models.encoders.resnet import resnet18, resnet34
+from pixelwise.models.interfaces import Decoder, Encoder, Level, NetworkOptions
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.ops.colors import distinct_colors
+from pixelwise.types import MAX_CLASSES, ClassSpec, Normalization
+
+ENCODERS: dict[str, Callable[[int], Encoder]] = {
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+}
+
+DECODERS: dict[str, Callable[[Sequence[Level], NetworkOptions], Decoder]] = {
+    "unet": UNet,
+}
+
+Builder = TypeVar("Builder")
+
+# Means and deviations of ImageNet's images in 0..255, for three bands that nobody measured.
+IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of `pixelwise models`."""
+
+    kind: str
+    name: str
+    paper: str
+
+
+def build(
+    name: str = "unet",
+    *,
+    encoder: str = "resnet18",
+    classes: int | Sequence[str] | Sequence[ClassSpec] = 2,
+    bands: int = 3,
+    normalization: Normalization | None = None,
+    options: NetworkOptions | None = None,
+) -> Segmenter:
+    """Build a network with random weights.
+
+    Args:
+        name: A decoder of the table, such as `unet`.
+        encoder: An encoder of the table, such as `resnet18`.
+        classes: Their number, their names, or names and colours; 2..255 of them.
+        bands: Bands of the images, at least 1.
+        normalization: Per-band mean and deviation in the units of the image files; by default ImageNet's for
+            three bands, and 127.5 for every band otherwise.
+        options: Everything else.
+
+    Raises:
+        OptionError: an unknown name, a number out of range, or a pair that cannot be joined.
+
+    >>> net = build("unet", encoder="resnet18", classes=11)
+    >>> sum(p.numel() for p in net.parameters())
+    14329659
+    """
+    options = options or NetworkOptions()
+    specs = class_specs(classes)
+    if options.one_logit and len(specs) != 2:
+        raise OptionError(
+            f"one_logit is for two classes, there are {len(specs)}", remedy="leave out one_logit"
+        )
+    if bands < 1:
+        raise OptionError(f"bands is {bands}", remedy="give a number of at least 1")
+    if normalization is None:
+        normalization = IMAGENET if bands == 3 else Normalization((127.5,) * bands, (127.5,) * bands)
+    if normalization.bands != bands:
+        raise OptionError(
+            f"the normalisation is for {normalization.bands} bands, the network has {bands}",
+            remedy="give one mean and one std per band",
+        )
+    built = _lookup(ENCODERS, "encoder", encoder)(bands)
+    decoder = _lookup(DECODERS, "model", name)(built.levels, options)
+    return Segmenter(
+        built, decoder, names=(name, encoder), classes=specs, normalization=normalization, options=options
+    )
+
+
+def class_specs(classes: int | Sequence[str] | Sequence[ClassSpec]) -> tuple[ClassSpec, ...]:
+    """Names and colours of classes given as a number, as names or in full."""
+    items: Sequence[str] | Sequence[ClassSpec]
+    items = [f"class_{index}" for index in range(classes)] if isinstance(classes, int) else classes
+    if not 2 <= len(items) <= MAX_CLASSES:
+        raise OptionError(f"{len(items)} classes", remedy=f"give 2 to {MAX_CLASSES} classes")
+    colors = distinct_colors(len(items))
+    pairs = zip(items, colors, strict=True)
+    return tuple(item if isinstance(item, ClassSpec) else ClassSpec(item, color) for item, color in pairs)
+
+
+def entries() -> list[Entry]:
+    """Everything that can be built, with the paper it comes from."""
+    tables: list[tuple[str, dict[str, Callable[..., object]]]] = [
+        ("model", {**DECODERS}),
+        ("encoder", {**ENCODERS}),
+    ]
+    return [Entry(kind, name, _paper(builder)) for kind, table in tables for name, builder in table.items()]
+
+
+def _paper(builder: Callable[..., object]) -> str:
+    """First line of the module that defines `builder`: title, authors and year."""
+    doc = sys.modules[builder.__module__].__doc__ or ""
+    return doc.splitlines()[0]
+
+
+def _lookup(table: dict[str, Builder], kind: str, name: str) -> Builder:
+    if name not in table:
+        raise OptionError(f"no {kind} is called {name!r}", remedy=close_matches(name, table))
+    return table[name]

@@ -1,0 +1,1 @@
+"""Figures and offline pages: the only door to matplotlib and jinja2."""

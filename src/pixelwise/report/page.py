@@ -1,0 +1,175 @@
+"""Pages in one file that open offline: no script, no font, no picture from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pixelwise.report.figures import Panel, confusion_figure, curves_figure
+from pixelwise.report.pictures import colored, data_uri, error_map, inlined
+from pixelwise.types import ClassSpec, Confusion
+
+TABLE_CLASSES = 24
+"""Up to as many classes the confusion matrix is a table of numbers, beyond it a picture."""
+
+_LONG = 120  # characters of a list in the settings, beyond which only its length is shown
+
+
+def evaluation_page(
+    scores: Mapping[str, Any],
+    classes: Sequence[ClassSpec],
+    *,
+    title: str,
+    facts: Mapping[str, object],
+    worst: Sequence[Panel] = (),
+    best: Sequence[Panel] = (),
+) -> str:
+    """The report of an evaluation as HTML.
+
+    Args:
+        scores: The content of `scores.json`.
+        classes: Names and colours, in the order of `scores["classes"]`.
+        title: Heading of the page.
+        facts: What was evaluated: label and value, shown in this order.
+        worst: The images with the lowest scores.
+        best: The images with the highest scores.
+    """
+    values = {"title": title, "facts": facts, **_scored(scores, classes, worst, best)}
+    return _render("evaluation.html", values)
+
+
+def training_page(
+    rows: Sequence[Mapping[str, Any]],
+    classes: Sequence[ClassSpec],
+    *,
+    title: str,
+    settings: Mapping[str, object],
+    facts: Mapping[str, object] | None = None,
+    scores: Mapping[str, Any] | None = None,
+    worst: Sequence[Panel] = (),
+    best: Sequence[Panel] = (),
+) -> str:
+    """The report of a training run as HTML.
+
+    Args:
+        rows: Lines of `metrics.jsonl`; see `curves_figure`.
+        classes: Names and colours.
+        title: Heading of the page.
+        settings: Every option of the run and its value; nested ones are shown as `a.b`.
+        facts: What was trained on what: label and value.
+        scores: The content of `scores.json` of the final model on the validation images, if there is one.
+        worst: The validation images with the lowest scores.
+        best: The validation images with the highest scores.
+    """
+    curves = {
+        mode: inlined(curves_figure(rows, classes, dark=mode == "dark"), "image/svg+xml")
+        for mode in ("light", "dark")
+    }
+    scored = {"scores": None} if scores is None else _scored(scores, classes, worst, best)
+    values = {"title": title, "facts": facts or {}, "settings": dict(_flat(settings)), "curves": curves}
+    return _render("training.html", {**values, **scored})
+
+
+def _render(template: str, values: Mapping[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pixelwise.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["score"] = _score
+    environment.filters["count"] = "{:,}".format
+    return environment.get_template(template).render(values)
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            text = ", ".join(str(item) for item in value)
+            yield f"{prefix}{key}", text if len(text) <= _LONG else f"{len(value)} values"
+        else:
+            yield f"{prefix}{key}", "–" if value is None else str(value)
+
+
+def _scored(
+    scores: Mapping[str, Any], classes: Sequence[ClassSpec], worst: Sequence[Panel], best: Sequence[Panel]
+) -> dict[str, Any]:
+    matrix = np.asarray(scores["confusion"], np.int64).reshape(len(classes), len(classes))
+    names = [spec.name for spec in classes]
+    small = len(classes) <= TABLE_CLASSES
+    return {
+        "scores": scores,
+        "classes": list(zip(classes, scores["classes"], strict=True)),
+        "undefined": [row["name"] for row in scores["classes"] if row["iou"] is None],
+        "matrix": _cells(matrix, names) if small else [],
+        "heat": "" if small else inlined(confusion_figure(matrix, names), "image/png"),
+        "mistakes": _mistakes(matrix, names),
+        "galleries": [
+            {"title": title, "panels": [_pictures(panel, classes) for panel in panels]}
+            for title, panels in (("Worst images", worst), ("Best images", best))
+            if panels
+        ],
+    }
+
+
+def _cells(matrix: Confusion, names: Sequence[str]) -> list[dict[str, Any]]:
+    rows = []
+    for k, name in enumerate(names):
+        pixels = int(matrix[k].sum())
+        cells = [
+            {
+                "share": count / pixels if pixels else 0.0,
+                "text": _percent(count, pixels),
+                "title": f"{count:,} pixels of {name} were mapped as {names[j]}",
+                "right": j == k,
+            }
+            for j, count in enumerate(matrix[k].tolist())
+        ]
+        rows.append({"name": name, "cells": cells})
+    return rows
+
+
+def _percent(count: int, pixels: int) -> str:
+    if pixels == 0:
+        return "–"
+    share = 100 * count / pixels
+    return "<1" if 0 < share < 1 else ">99" if 99.5 <= share < 100 else f"{share:.0f}"
+
+
+def _mistakes(matrix: Confusion, names: Sequence[str], most: int = 5) -> list[dict[str, Any]]:
+    """The largest numbers off the diagonal: what the model confuses most, in pixels."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    found = [(int(index) // len(names), int(index) % len(names)) for index in order]
+    total = max(1, int(wrong.sum()))
+    return [
+        {"true": names[k], "predicted": names[j], "pixels": int(wrong[k, j]), "share": wrong[k, j] / total}
+        for k, j in found
+        if wrong[k, j] > 0
+    ]
+
+
+def _pictures(panel: Panel, classes: Sequence[ClassSpec]) -> dict[str, Any]:
+    errors = error_map(panel.rgb, panel.truth, panel.prediction)
+    return {
+        "name": panel.name,
+        "score": None if panel.score != panel.score else panel.score,
+        "shown": [
+            ("image", data_uri(panel.rgb, photo=True)),
+            ("truth", data_uri(colored(panel.truth, classes))),
+            ("prediction", data_uri(colored(panel.prediction, classes))),
+            ("errors", data_uri(errors, photo=True)),
+        ],
+    }

@@ -1,0 +1,72 @@
+"""The end of a run: the best weights, their score on the whole validation split, the report."""
+
+from __future__ import annotations
+
+import time
+
+from typing import Any
+
+from pixelwise.config import dump
+from pixelwise.evaluation import evaluate
+from pixelwise.files import write_text
+from pixelwise.models.bundle import FILE_NAME, load, save
+from pixelwise.report.page import training_page
+from pixelwise.training.run import CHECKPOINT, REPORT, Run
+from pixelwise.training.setup import FINAL_SHARE, Session
+
+
+def finish(session: Session) -> Run:
+    """Score the best weights, write model.safetensors, checkpoint/last.safetensors and report.html."""
+    path = session.folder / FILE_NAME
+    session.position.seconds = session.elapsed()
+    save(session.current, session.folder / CHECKPOINT / "last.safetensors", facts=session.facts({}))
+    mean_iou = session.position.best_mean_iou
+    scores: dict[str, Any] | None = None
+    if mean_iou is None:
+        save(session.current, path, facts=session.facts({}))
+    else:
+        best = load(path).to(session.stepper.device)
+        split = session.data.val.evenly(_affordable(session))
+        final = evaluate(best, split)
+        mean_iou, scores = final.mean_iou, final.as_dict()
+        session.position.seconds = session.elapsed()
+        save(best, path, facts=session.facts(scores))
+        session.log.say(f"best weights, of step {session.position.best_step}: validation mean IoU {mean_iou:.4f} "
+                        f"on {len(split)} of {len(session.data.val)} images")
+    write_page(session, scores)
+    return Run(session.folder, path, mean_iou, session.position.step, session.elapsed())
+
+
+def write_page(session: Session, scores: dict[str, Any] | None = None) -> None:
+    """Write report.html: the curves, the settings, the scores so far."""
+    rows = [row for row in session.log.rows() if "event" not in row]
+    facts = session.facts({})
+    page = training_page(
+        rows,
+        session.data.classes,
+        title=f"{session.options.model} on {session.options.encoder}",
+        settings=dump(session.options),
+        facts={
+            "data": str(session.data.root),
+            "images": f"{len(session.data.train)} to train, {len(session.data.val)} to validate",
+            "split": session.data.split_origin,
+            "arithmetic": facts.precision,
+            "steps": session.position.step,
+            "minutes": f"{session.position.seconds / 60:.1f}",
+            "dataset SHA-256": session.dataset_sha256,
+        },
+        scores=scores,
+    )
+    write_text(session.folder / REPORT, page)
+
+
+def _affordable(session: Session) -> int:
+    """How many validation images the rest of a time budget allows, at least those scored on the way."""
+    total = len(session.data.val)
+    if session.options.minutes is None:
+        return total
+    left = session.options.minutes * 60 * (1 + FINAL_SHARE / 3) - session.elapsed()
+    per_image = session.plan.seconds_per_validation_image
+    if session.validation_cost is not None:
+        per_image = session.validation_cost / max(1, session.plan.validate_images)
+    return min(total, max(session.plan.validate_images, int(left / max(per_image, 1e-6))))

@@ -1,0 +1,56 @@
+"""Parameter groups, the schedule of the learning rate, and the moving average of the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.training.options import OptimOptions
+
+
+def make_optimizer(network: nn.Module, options: OptimOptions) -> torch.optim.AdamW:
+    """AdamW that decays weights of two and more dimensions and leaves biases and norms alone."""
+    weights = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": weights, "weight_decay": options.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=options.lr, fused=True)
+
+
+def learning_rate(progress: float, options: OptimOptions) -> float:
+    """The rate after `progress` (0..1) of the run.
+
+    >>> options = OptimOptions(lr=1.0, warmup=0.25)
+    >>> [round(learning_rate(p, options), 3) for p in (0.0, 0.125, 0.25, 0.625, 1.0)]
+    [0.04, 0.52, 1.0, 0.5, 0.0]
+    """
+    warmup = options.warmup if options.schedule == "onecycle" else 0.0
+    if progress < warmup:
+        return options.lr * (0.04 + 0.96 * progress / warmup)
+    fall = (progress - warmup) / (1 - warmup)
+    return options.lr * 0.5 * (1 + math.cos(math.pi * min(fall, 1.0)))
+
+
+class WeightAverage:
+    """An exponential moving average of a network's weights and statistics, as a network of its own."""
+
+    def __init__(self, network: Segmenter) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, network: Segmenter, step: int, window: float) -> None:
+        """Move towards `network`, averaging over about `window` steps; fewer at the start."""
+        rate = max(1 / (window + 1), 9 / (10 + step))
+        own, new = self.network.state_dict(), network.state_dict()
+        floats = [name for name, tensor in own.items() if tensor.is_floating_point()]
+        averages: list[Tensor] = [own[name] for name in floats]
+        torch._foreach_lerp_(averages, [new[name] for name in floats], rate)
+        for name, tensor in own.items():
+            if not tensor.is_floating_point():
+                tensor.copy_(new[name])

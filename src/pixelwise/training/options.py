@@ -1,0 +1,99 @@
+"""Every option of a training run, with its default and its range."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pixelwise.data.transforms import AugmentOptions
+from pixelwise.errors import OptionError
+from pixelwise.losses import LossOptions
+from pixelwise.models.interfaces import NetworkOptions
+
+
+@dataclass(frozen=True)
+class OptimOptions:
+    """AdamW and its schedule.
+
+    Attributes:
+        lr: Peak learning rate.
+        weight_decay: Decoupled decay of convolution weights; biases and normalisation are not decayed.
+        schedule: `onecycle` rises for `warmup` of the run and falls to zero as a cosine; `cosine` only falls.
+        warmup: Share of the run, 0..1, that `onecycle` takes to rise.
+        ema: Share of the run over which weights are averaged (exponential moving average); 0 turns it off.
+    """
+
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    schedule: Literal["onecycle", "cosine"] = "onecycle"
+    warmup: float = 0.1
+    ema: float = 0.02
+
+    def __post_init__(self) -> None:
+        _within("optim.lr", self.lr, 1e-8, 10)
+        _within("optim.weight_decay", self.weight_decay, 0, 10)
+        _within("optim.warmup", self.warmup, 0, 0.9)
+        _within("optim.ema", self.ema, 0, 0.5)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """A whole run. Give `minutes` or `epochs`, not both; neither means 20 minutes.
+
+    Attributes:
+        model: Decoder, see `pixelwise models`.
+        encoder: Encoder, see `pixelwise models`.
+        minutes: Wall-clock budget, everything included; kept within 5 %.
+        epochs: Passes over the training images.
+        size: Rows and columns of the training crops; None takes the median image, at most 512 x 512.
+        batch: Images per step.
+        seed: Of everything random.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        precision: `auto` times a few steps in float32 and bfloat16 and takes the quicker.
+        coarse: Share of the run, 0..1, spent at half resolution first, where a step costs a quarter.
+        cache: Where decoded images are kept; `auto` takes RAM up to 4 GiB and then a memory-mapped file.
+        validations: How often the validation score is taken, the last time included.
+        checkpoint_seconds: A checkpoint is written this often, and at the end.
+        tensorboard: Write TensorBoard events too.
+    """
+
+    model: str = "unet"
+    encoder: str = "resnet18"
+    minutes: float | None = None
+    epochs: float | None = None
+    size: tuple[int, int] | None = None
+    batch: int = 8
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    coarse: float = 0.0
+    cache: Literal["auto", "ram", "disk"] = "auto"
+    validations: int = 10
+    checkpoint_seconds: float = 60.0
+    tensorboard: bool = False
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    optim: OptimOptions = field(default_factory=OptimOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and self.epochs is not None:
+            raise OptionError("both minutes and epochs are given", remedy="give one of them")
+        if self.minutes is not None:
+            _within("minutes", self.minutes, 0.05, 60 * 24 * 30)
+        if self.epochs is not None:
+            _within("epochs", self.epochs, 1e-6, 1e6)
+        if self.size is not None:
+            _within("size", min(self.size), 1, 16384)
+            _within("size", max(self.size), 1, 16384)
+        _within("batch", self.batch, 1, 4096)
+        _within("seed", self.seed, 0, 2**31 - 1)
+        _within("coarse", self.coarse, 0, 0.95)
+        _within("validations", self.validations, 1, 10000)
+        _within("checkpoint_seconds", self.checkpoint_seconds, 0, 86400)
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not math.isfinite(value) or not low <= value <= high:
+        raise OptionError(f"{name} is {value}", remedy=f"give a number from {low} to {high}")

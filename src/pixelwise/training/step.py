@@ -1,0 +1,66 @@
+"""One step of training, and how long steps take."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import torch
+from torch import Tensor
+
+from pixelwise.data.loader import Batch
+from pixelwise.losses import LossOptions, segmentation_loss
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.training.optim import make_optimizer
+from pixelwise.training.options import OptimOptions
+from pixelwise.training.plan import Precision
+
+
+class Stepper:
+    """Forward, backward, update."""
+
+    def __init__(
+        self,
+        network: Segmenter,
+        optimizer: torch.optim.Optimizer,
+        *,
+        precision: Precision,
+        loss: LossOptions,
+        weights: Tensor | None,
+    ) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.precision = precision
+        self.loss = loss
+        self.device = next(network.parameters()).device
+        self.weights = None if weights is None else weights.to(self.device)
+
+    def run(self, batch: Batch, *, lr: float) -> float:
+        """One update of the weights; returns the loss, which the caller checks to be finite."""
+        images = batch.images.to(self.device, non_blocking=True)
+        labels = batch.labels.to(self.device, non_blocking=True)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            logits = self.network(images)
+        loss = segmentation_loss(logits, labels, self.loss, weights=self.weights)
+        value = float(loss.detach())
+        if value == value and abs(value) != float("inf"):  # a broken loss must not reach the weights
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+        return value
+
+
+def time_steps(network: Segmenter, batch: Batch, *, precision: Precision, loss: LossOptions, repeats: int = 2) -> float:
+    """Median seconds of a step on a throw-away copy of the network, after one step to warm up."""
+    twin = copy.deepcopy(network).train()
+    stepper = Stepper(
+        twin, make_optimizer(twin, OptimOptions()), precision=precision, loss=loss, weights=None
+    )
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        stepper.run(batch, lr=1e-6)
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds[1:])[(repeats - 1) // 2]

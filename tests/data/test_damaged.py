@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from pixelwise.data import read
+from pixelwise.data.read import image_size, read_image, read_mask
+from pixelwise.errors import UnreadableError
+
+RNG = np.random.default_rng(7)
+
+
+def rgb(height: int = 40, width: int = 50) -> Any:
+    return RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "bmp", "gif"])
+def test_cut_off_files(tmp_path: Path, suffix: str) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(rgb(60, 60)).save(
+        stream, format={"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper())
+    )
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(stream.getvalue()[: len(stream.getvalue()) // 2])
+    with pytest.raises(UnreadableError, match="cut off"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "deflate"}, {"tile": (16, 16)}, {"rowsperstrip": 4}])
+def test_cut_off_tiffs(tmp_path: Path, options: Any) -> None:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, rgb(60, 60), photometric="rgb", **options)
+    path = tmp_path / "a.tif"
+    path.write_bytes(stream.getvalue()[: len(stream.getvalue()) // 2])
+    with pytest.raises(UnreadableError, match="cut off") as caught:
+        read_image(path)
+    assert caught.value.file == path
+
+
+def test_cut_off_sixteen_bits(tmp_path: Path) -> None:
+    data = imagecodecs.png_encode(RNG.integers(0, 65536, (30, 30, 3), dtype=np.uint16))
+    (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UnreadableError, match="cut off"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"), [(b"", "empty"), (b"not an image\n", "begins with b'not an image'")]
+)
+def test_no_image_inside(tmp_path: Path, content: bytes, found: str) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    for call in (read_image, read_mask, image_size):
+        with pytest.raises(UnreadableError, match=found):
+            call(tmp_path / "a.png")
+
+
+def test_missing_file_and_pipe(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableError, match="no such file"):
+        read_image(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UnreadableError, match="not a regular file"):
+        read_image(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.tif", "a.webp"])
+def test_several_frames(tmp_path: Path, name: str) -> None:
+    frames = [Image.fromarray(rgb(9, 9)) for _ in range(5)]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    for call in (read_image, read_mask, image_size):
+        with pytest.raises(UnreadableError, match="holds 5 pages or frames, 1 is expected"):
+            call(tmp_path / name)
+
+
+def bomb_png(path: Path) -> None:
+    head = b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0)
+    data = zlib.compress(bytes(10))
+    body = b"IDAT" + data
+    chunks = ((13, head), (len(data), body), (0, b"IEND"))
+    parts = (struct.pack(">I", size) + chunk + struct.pack(">I", zlib.crc32(chunk)) for size, chunk in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def bomb_tiff(path: Path) -> None:
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        file.write(np.zeros((16, 16), np.uint8), tile=(16, 16))
+    data = path.read_bytes()
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        page: Any = tiff.pages[0]
+        for tag in ("ImageWidth", "ImageLength"):
+            page.tags[tag].overwrite(200_000)
+    assert data != path.read_bytes()
+
+
+@pytest.mark.parametrize(("name", "make"), [("a.png", bomb_png), ("a.tif", bomb_tiff)])
+def test_pixel_budget_before_decoding(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
+    make(tmp_path / name)
+    for call in (read_image, read_mask, image_size):
+        with pytest.raises(UnreadableError, match="00 pixels are more than the 300,000,000"):
+            call(tmp_path / name)
+
+
+def test_images_beyond_the_limit_of_pillow_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    Image.fromarray(rgb()).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (40, 50, 3)
+    monkeypatch.setattr(read, "MAX_PIXELS", 1999)
+    with pytest.raises(UnreadableError, match="50 x 40 pixels"):
+        read_image(tmp_path / "a.png")

@@ -1,0 +1,161 @@
+"""Evaluation of a real network on a real folder, judged by scikit-learn."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, jaccard_score
+
+from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.errors import ClassesError, DataError, OutputError, UnreadableError
+from pixelwise.evaluation import evaluate, render
+from pixelwise.evaluation.report import confusion_csv
+from pixelwise.evaluation.scores import check_classes, extremes
+from pixelwise.files import locked
+from pixelwise.infer.predictor import predict
+from pixelwise.metrics import scores_from_confusion
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.models.zoo import build
+from pixelwise.types import ClassSpec
+
+CLASSES = [ClassSpec("road", "#ff0000"), ClassSpec("house", "#00ff00"), ClassSpec("tree", "#0000ff")]
+SIZES = [(20, 30), (33, 17), (8, 8), (40, 40), (24, 24), (16, 50)]
+
+
+def picture(height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model() -> Segmenter:
+    torch.manual_seed(0)
+    model = build("unet", encoder="resnet18", classes=CLASSES, bands=3)
+    image = torch.from_numpy(picture(64, 64, 0)).permute(2, 0, 1)[None]
+    with torch.no_grad():  # standardised logits, so that every class wins somewhere
+        std, mean = torch.std_mean(model.eval()(model.prepare(image)), dim=(0, 2, 3))
+        model.head.weight /= std[:, None, None, None]
+        model.head.bias.copy_((model.head.bias - mean) / std)
+    return model
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Dataset:
+    """A train image and six test images; image 0 of test is all ignored."""
+    root = tmp_path / "town"
+    for split, sizes in (("train", [(8, 8)]), ("val", [(8, 8)]), ("test", SIZES)):
+        for folder in ("images", "masks"):
+            (root / folder / split).mkdir(parents=True)
+        for k, (height, width) in enumerate(sizes):
+            PIL.Image.fromarray(picture(height, width, k)).save(root / "images" / split / f"{split}{k}.png")
+            labels = np.random.default_rng(k).choice(np.array([0, 1, 255], np.uint8), (height, width))
+            if split == "test" and k == 0:
+                labels[:] = 255
+            PIL.Image.fromarray(labels).save(root / "masks" / split / f"{split}{k}.png")
+    lines = [f'- {{name: {spec.name}, color: "{spec.color}"}}\n' for spec in CLASSES]
+    (root / "classes.yaml").write_text("".join(lines))
+    return open_dataset(root)
+
+
+def test_the_scores_are_those_of_all_pixels_together(model: Segmenter, data: Dataset) -> None:
+    steps: list[tuple[int, int]] = []
+    scores = evaluate(model, data.test, progress=lambda done, total: steps.append((done, total)))
+    pairs = [(sample.labels, predict(model, sample.image)) for sample in data.test]
+    truth = np.concatenate([labels.ravel() for labels, _ in pairs])
+    predicted = np.concatenate([labels.ravel() for _, labels in pairs])
+    valid = truth != 255
+    np.testing.assert_array_equal(scores.confusion, confusion_matrix(truth[valid], predicted[valid]))
+    assert scores.mean_iou == pytest.approx(jaccard_score(truth[valid], predicted[valid], average="macro"))
+    assert (scores.images, scores.pixels, scores.ignored) == (6, valid.sum(), (~valid).sum())
+    assert math.isnan(scores.image_mean_iou[0])
+    for value, (labels, found) in list(zip(scores.image_mean_iou, pairs, strict=True))[1:]:
+        kept = labels != 255
+        assert value == pytest.approx(jaccard_score(labels[kept], found[kept], average="macro"))
+    assert steps == [(k + 1, 6) for k in range(6)]
+
+
+def test_what_is_written(model: Segmenter, data: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    scores = evaluate(model, data.test, out=out, title="unet on town")
+    assert sorted(path.name for path in out.iterdir()) == ["confusion.csv", "report.html", "scores.json"]
+    assert json.loads((out / "scores.json").read_text()) == scores.as_dict()
+    with (out / "confusion.csv").open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert rows[0] == ["true / predicted", "road", "house", "tree"]
+    assert [[int(count) for count in row[1:]] for row in rows[1:]] == scores.confusion.tolist()
+    page = (out / "report.html").read_text()
+    shown = re.findall(r"<h3>(test\d\S*) <span", page)
+    order = sorted(range(1, 6), key=lambda k: scores.image_mean_iou[k])
+    assert shown == [data.test.names[k] for k in [*order[:4], *order[4:]]]
+    text = re.sub(r"<[^>]+>", "", page)
+    for fact in ("unet on town", "unet on resnet18, 3 bands, float32", f"{scores.ignored:,} ignored"):
+        assert fact in text
+    assert f"<dd>{data.root}</dd>" in page
+
+
+def test_other_classes_are_refused(data: Dataset) -> None:
+    four = build("unet", encoder="resnet18", classes=["road", "house", "tree", "car"])
+    with pytest.raises(
+        ClassesError, match=r"4 classes \(road, house, tree, car\), the dataset has 3 \(road, "
+    ):
+        evaluate(four, data.test)
+    swapped = [CLASSES[1], CLASSES[0], CLASSES[2]]
+    with pytest.raises(ClassesError, match=r"\(house, road, tree\), the dataset has 3 \(road, house, tree\)"):
+        check_classes(swapped, CLASSES)
+    counted = [ClassSpec(f"class_{k}", "#000000") for k in range(3)]
+    check_classes(counted, CLASSES)
+    check_classes(CLASSES, counted)
+    with pytest.raises(ClassesError):
+        check_classes(counted[:2], CLASSES)
+
+
+def test_an_error_names_the_file_and_nothing_is_written(
+    model: Segmenter, data: Dataset, tmp_path: Path
+) -> None:
+    grey = build("unet", encoder="resnet18", classes=CLASSES, bands=1)
+    with pytest.raises(DataError, match=r"test0\.png: the image has 3 bands, the model takes 1"):
+        evaluate(grey, data.test)
+    image = data.test.items[3].image
+    image.write_bytes(image.read_bytes()[:900])
+    with pytest.raises(UnreadableError, match=r"test3\.png"):
+        evaluate(model, data.test, out=tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_empty_split_and_a_folder_in_use(model: Segmenter, data: Dataset, tmp_path: Path) -> None:
+    empty = replace(data.test, items=())
+    with pytest.raises(DataError, match="the test split holds no image"):
+        evaluate(model, empty)
+    with locked(tmp_path / "out"), pytest.raises(OutputError, match="another pixelwise process"):
+        evaluate(model, data.test, out=tmp_path / "out")
+
+
+def test_the_extremes_are_ordered_and_apart() -> None:
+    values = [0.3, 0.1, math.nan, 0.9, 0.5, 0.7]
+    assert extremes(values, 2) == ([1, 0], [3, 5])
+    assert extremes(values, 4) == ([1, 0, 4, 5], [3])
+    assert extremes([math.nan], 4) == ([], [])
+
+
+def test_the_table_for_the_terminal_lines_up_and_lists_what_is_undefined() -> None:
+    scores = scores_from_confusion(
+        np.array([[5000, 1, 0], [0, 4, 0], [0, 0, 0]]), ["road", "tall house", "x"]
+    )
+    lines = render(scores).splitlines()
+    assert len({len(line) for line in lines[:4]}) == 1
+    assert lines[3].split() == ["x", "-", "-", "-", "-", "0"]
+    assert lines[-1] == "in neither truth nor prediction, left out of the means: x"
+
+
+def test_a_name_that_looks_like_a_formula_stays_text_in_the_csv() -> None:
+    text = confusion_csv(scores_from_confusion(np.eye(2, dtype=np.int64), ["=1+1", 'a,"b"']))
+    assert text == 'true / predicted,\'=1+1,"a,""b"""\n\'=1+1,1,0\n"a,""b""",0,1\n'
