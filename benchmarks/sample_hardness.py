@@ -2,9 +2,9 @@
 
     python benchmarks/sample_hardness.py [DATA] [--model RUN]
 
-Without DATA the sample is written to a temporary folder. Prints one JSON object: mean IoU and the IoU of every class
-of a forest on the three colours of a pixel, of a forest on all values of its 7 x 7 neighbourhood and, with --model,
-of a network. One confusion matrix over the pixels of the test tiles in each case.
+Without DATA the sample is written to a temporary folder. Prints one JSON object: mean IoU and the IoU of
+every class of a forest on the three colours of a pixel, of a forest on all values of its 7 x 7 neighbourhood
+and, with --model, of a network. One confusion matrix over the pixels of the test tiles in each case.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,3 +27,31 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+def write_shapes(root: Path, *, train: int = 6, val: int = 2, test: int = 2, size: int = 64) -> Path:
+    """A dataset of bright rectangles and dark discs on noise, with exact labels, as PNG files."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:size, :size]
+    for split, count in {"train": train, "val": val, "test": test}.items():
+        for index in range(count):
+            labels = np.zeros((size, size), np.uint8)
+            top, left = rng.integers(0, size // 2, 2)
+            labels[top : top + size // 3, left : left + size // 3] = 1
+            row, column = rng.integers(size // 4, size, 2)
+            labels[(rows - row) ** 2 + (columns - column) ** 2 < (size // 6) ** 2] = 2
+            image = np.array([90, 200, 20])[labels][..., None] + rng.normal(0, 15, (size, size, 3))
+            for kind, array in (("images", image.clip(0, 255).astype(np.uint8)), ("masks", labels)):
+                path = root / kind / split / f"shape{index}_{split}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                PIL.Image.fromarray(array).save(path)
+    (root / "classes.yaml").write_text(
+        "- {name: ground, color: '#888888'}\n- {name: box, color: '#eeee33'}\n- {name: disc, color: '#222288'}\n"
+    )
+    return root
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small dataset; not to be written to."""
+    return write_shapes(tmp_path_factory.mktemp("shapes"))

@@ -198,12 +198,12 @@ def test_progress_is_told(town: Path) -> None:
 
 
 AS_NOBODY = """
-import json, os, sys
+import codecs, json, os, sys
 import PIL.Image, tifffile, imagecodecs
 from pixelwise.data.check import check_dataset
 from pixelwise.errors import PixelwiseError
 
-b"".decode("utf-8-sig")  # like the imports: the other user may not be allowed to read the installation
+codecs.lookup("utf-8-sig")  # like the imports: the other user may not be allowed to read the installation
 if os.getuid() == 0:
     os.setuid(65534)
 try:

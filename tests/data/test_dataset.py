@@ -178,6 +178,12 @@ def test_segmentation_from_arrays(tmp_path: Path) -> None:
     assert class_counts(data.train).pixels.tolist() == [4, 4, 4]
 
 
+def test_arrays_that_change_are_read_again(tmp_path: Path) -> None:
+    for value in (1, 2):
+        np.savez(tmp_path / "set.npz", images=np.full((3, 2, 2 + value), value, np.uint8), labels=np.arange(3))
+        assert open_dataset(tmp_path).train.classified(0).image.flat[0] == value
+
+
 def test_digest_depends_on_bytes_and_split(write_pairs: Writer, write_mask: Writer) -> None:
     root = write_pairs("a", "b", "c")
     first = open_dataset(root).digest()

@@ -4,6 +4,7 @@ import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,7 +247,7 @@ def test_arrays(tmp_path: Path) -> None:
     ({"images": np.zeros((2, 3, 3), complex), "labels": np.zeros(2, int)}, "images are complex128"),
     ({"images": np.zeros((0, 3, 3), np.uint8), "labels": np.zeros(0, int)}, "holds no images"),
 ])  # fmt: skip
-def test_wrong_arrays(tmp_path: Path, arrays: dict[str, np.ndarray], found: str) -> None:  # type: ignore[type-arg]
+def test_wrong_arrays(tmp_path: Path, arrays: dict[str, Any], found: str) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(LayoutError, match=found):
         find_pairs(tmp_path)
@@ -275,6 +276,15 @@ def test_folders_that_are_no_dataset(tmp_path: Path, write_image: Writer, write_
     write_image("alone/images/a.png")
     with pytest.raises(LayoutError, match="no folder of masks"):
         find_pairs(tmp_path / "alone")
+
+
+def test_lists_of_images_that_all_lack_masks(write_pairs: Writer, write_image: Writer) -> None:
+    root = write_pairs("other")
+    write_image("images/a.png")
+    (root / "test.txt").write_text("a\n")
+    (root / "train.txt").write_text("")
+    with pytest.raises(LayoutError, match="no image has a mask: left out the test split"):
+        find_pairs(root)
 
 
 def test_links_in_a_circle_and_dangling(write_pairs: Writer) -> None:

@@ -124,9 +124,11 @@ def test_xray(shared_data: Shared) -> None:
     assert data.val.classified(0).image.shape == (128, 128, 1)
 
 
-@pytest.mark.parametrize("scene", ["eye_in_the_sky_multispectral/scene.tif",
-                                   "eye_in_the_sky_multispectral/gt_rgb.tif", "spacenet_atlanta_pan/scene.tif", "naip_4band/naip_2018.tif",
-                                   "landsat_rgb/RGB.byte.tif"])  # fmt: skip
+@pytest.mark.parametrize("scene", [
+    "eye_in_the_sky_multispectral/scene.tif", "eye_in_the_sky_multispectral/gt_rgb.tif",
+    "landsat_rgb/RGB.byte.tif",
+    "spacenet_atlanta_pan/scene.tif", "naip_4band/naip_2018.tif",
+])  # fmt: skip
 def test_scenes_read_as_rasterio_reads_them(shared_data: Shared, scene: str) -> None:
     rasterio = pytest.importorskip("rasterio")
     path = shared_data(f"geo/{scene}")

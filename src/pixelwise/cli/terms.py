@@ -53,7 +53,13 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 def open_data(
     path: Path, classes: Path | None, splits: str | None, *, seed: int = 0, stored: dict[str, list[str]] | None = None
 ) -> Dataset:
-    """Open DATA; `stored` is the split that a model was trained with, used unless one is given."""
+    """Open DATA with the given split, or with the one a model was trained with if DATA holds its images."""
     from pixelwise.data.dataset import open_dataset
 
-    return open_dataset(path, classes=classes, split=splits or stored or None, seed=seed)
+    dataset = open_dataset(path, classes=classes, split=splits, seed=seed)
+    if splits is not None or not stored:
+        return dataset
+    there = {name for names in dataset.split_names().values() for name in names}
+    if not there.issuperset(name for names in stored.values() for name in names):
+        return dataset  # another dataset: its own split
+    return open_dataset(path, classes=classes, split=stored, seed=seed)

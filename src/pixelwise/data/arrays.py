@@ -41,7 +41,6 @@ def find_rows(
     return tasks.pop(), groups
 
 
-@lru_cache(maxsize=8)
 def load_arrays(file: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     """The arrays `images` [N, H, W, C] and `labels` [N] or [N, H, W] of a file, read once.
 
@@ -49,6 +48,16 @@ def load_arrays(file: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         UnreadableError: damaged, or pickled objects, which are never loaded.
         LayoutError: an array is missing or the shapes do not fit.
     """
+    try:
+        state = file.stat()
+    except OSError as error:
+        raise UnreadableError(f"cannot be read: {error.strerror}", file=file, remedy="check the path") from error
+    return _load_once(file, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=8)
+def _load_once(file: Path, _changed: int, _size: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The arrays of a file, read again when the file has changed."""
     try:
         # numpy.load leaves the file open when it is damaged, hence the stream of our own.
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:

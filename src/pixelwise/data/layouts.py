@@ -67,6 +67,8 @@ def find_pairs(root: str | Path) -> Layout:
         layout = _pair_layout(root, _files(images), _files(masks), notes)
     else:
         layout = _layout_without_mask_folders(root, images or plain, notes)
+    if not layout.items and not layout.problems:
+        raise LayoutError(f"no image has a mask: {'; '.join(layout.notes)}", file=root, remedy=_WANTED)
     _make_names_unique(layout)
     return layout
 
@@ -221,20 +223,21 @@ def _apply_lists(layout: Layout, pairing: Pairing, lists: SplitLists, root: Path
         used |= {pair.name for pair in found}
         if found:
             layout.groups[split] = in_order(dict.fromkeys(found))
-    _place_unlisted(layout, [pair for pair in pairing.pairs if pair.name not in used])
+    unlisted = [pair for pair in pairing.pairs if pair.name not in used]
+    _place_unlisted(layout, unlisted, train_is_listed="train" in lists.names)
     layout.origin = "lists " + ", ".join(
         file.relative_to(root).as_posix() for file, _ in lists.names.values()
     )
-    unlisted = len(pairing.lone_images) + len(pairing.lone_masks)
-    if unlisted:
-        layout.notes.append(f"{unlisted} files have no partner; of these only listed ones count")
+    lonely = len(pairing.lone_images) + len(pairing.lone_masks)
+    if lonely:
+        layout.notes.append(f"{lonely} files have no partner; of these only listed ones count")
 
 
-def _place_unlisted(layout: Layout, pairs: list[Pair]) -> None:
+def _place_unlisted(layout: Layout, pairs: list[Pair], *, train_is_listed: bool) -> None:
     """Pairs in no list belong to train where no list gives train, and are left out otherwise."""
     if not pairs:
         return
-    if "train" not in layout.groups:
+    if not train_is_listed:
         layout.groups["train"] = in_order(pairs)
         layout.notes.append(f"train: the {len(pairs)} pairs that no list names")
     else:

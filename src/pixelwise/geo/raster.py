@@ -91,5 +91,7 @@ def _rasterio() -> Any:
         import rasterio.errors
     except ImportError as error:
         remedy = 'pip install "pixelwise[geo]"'
-        raise MissingExtraError("GeoTIFF output needs rasterio, which is not installed", remedy=remedy) from error
+        raise MissingExtraError(
+            "GeoTIFF output needs rasterio, which is not installed", remedy=remedy
+        ) from error
     return rasterio

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pixelwise import __version__
-from pixelwise.config import dump
+from pixelwise.config import dump, read_yaml
 from pixelwise.data.dataset import Dataset, Split
 from pixelwise.data.loader import ImageCache, Loader
 from pixelwise.data.stats import normalization
@@ -32,6 +34,7 @@ from pixelwise.training.state import Position, load_state
 from pixelwise.training.step import Stepper, time_steps
 
 VALIDATION_SHARE = 0.04  # of a time budget, for the scores taken on the way
+ENOUGH_STEPS = 8  # before the median of measured steps replaces the timing of the plan
 FINAL_SHARE = 0.06  # of a time budget, for the score on the whole validation split at the end
 
 
@@ -52,7 +55,9 @@ class Session:
     dataset_sha256: str
     began: float  # of this process's part
     seconds_before: float = 0.0  # of earlier parts of a resumed run
-    costs: dict[bool, float] = field(default_factory=dict)  # seconds per step, coarse and full
+    timed: dict[bool, float] = field(default_factory=dict)  # seconds per step when the plan was made
+    recent: dict[bool, deque[float]] = field(default_factory=dict)  # of the last steps, coarse and full
+    validation_cost: float | None = None  # seconds of the last validation
 
     @property
     def current(self) -> Segmenter:
@@ -71,19 +76,22 @@ class Session:
         return self.seconds_before + time.monotonic() - self.began
 
     def cost(self, coarse: bool) -> float:
-        """Seconds per step, coarse or full, a running mean."""
-        return self.costs.get(coarse) or next(iter(self.costs.values()), 1.0)
+        """Seconds per step, coarse or full: the median of the last steps once there are enough of them.
+
+        The first steps of a phase are slow, since memory is new; a median takes no notice.
+        """
+        recent = self.recent.get(coarse, ())
+        if len(recent) >= ENOUGH_STEPS or (recent and not self.timed):
+            return median(recent)
+        return self.timed.get(coarse) or next(iter(self.timed.values()), 1.0)
 
     def note_cost(self, coarse: bool, seconds: float) -> None:
-        """Take a measured step into the running mean."""
-        known = self.costs.get(coarse)
-        self.costs[coarse] = seconds if known is None else 0.9 * known + 0.1 * seconds
+        """Remember how long a step took."""
+        self.recent.setdefault(coarse, deque(maxlen=4 * ENOUGH_STEPS)).append(seconds)
 
     def note_validation(self, seconds: float) -> None:
         """Take a measured validation into the forecast."""
         self.validation_cost = seconds
-
-    validation_cost: float | None = None
 
     def forecast(self) -> float:
         """Seconds that the steps to come will take at the present speed."""
@@ -116,7 +124,6 @@ class Session:
 
     def facts(self, validation: dict[str, Any]) -> BundleFacts:
         """What the bundle says of this training, with the scores on the validation split."""
-        made = self.data.split_origin != "folders"
         summary = TrainingSummary(
             dataset=self.data.root.name,
             dataset_sha256=self.dataset_sha256,
@@ -128,7 +135,7 @@ class Session:
             validation=validation,
         )
         return BundleFacts(
-            split=self.data.split_names() if made else {},
+            split=self.data.split_names(),
             precision=self.plan.precision,
             dtype=self.data.dtype,
             table=self.data.table.as_dict(),
@@ -176,7 +183,7 @@ def prepare(
     session = Session(
         folder, data, options, log, network, average, loader, stepper, plan, position, digest, began
     )
-    session.costs = costs
+    session.timed = costs
     session.seconds_before = position.seconds
     if not resume:
         document = {"pixelwise": __version__, "data": str(data.root), "dataset_sha256": digest}
@@ -288,8 +295,6 @@ def _seconds_per_image(network: Segmenter, split: Split, precision: Literal["flo
 
 
 def _check_data(folder: Path, digest: str) -> None:
-    from pixelwise.config import read_yaml
-
     stored = read_yaml(folder / CONFIG).get("dataset_sha256")
     if stored != digest:
         raise TrainingError(

@@ -99,7 +99,8 @@ class Canvas:
         return [(x - self.left, y - self.top) for x, y in shape.tolist()]
 
     def _stroke(self, draw: ImageDraw.ImageDraw, shape: Shape, width: int, fill: int) -> None:
-        points, radius = self._local(shape), width / 2
-        draw.line(points, fill=fill, width=width, joint="curve")
-        for x, y in (points[0], points[-1]):
+        # Discs at the joints: those that Pillow draws leave hairline gaps in wide lines.
+        points, radius = self._local(shape), (width - 1) / 2
+        draw.line(points, fill=fill, width=width)
+        for x, y in points:
             draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=fill)

@@ -19,7 +19,7 @@ _COARSE = 4  # pixels of the town per cell of the occupancy map
 
 @dataclass(frozen=True)
 class Building:
-    """A rectangular building: `corners` [4, 2] in order, the first two along the ridge; `height` in pixels."""
+    """A rectangular building: `corners` [4, 2], the first two along the ridge; `height` in pixels."""
 
     corners: Points
     height: float
@@ -42,7 +42,6 @@ class Occupancy:
     def __init__(self, width: int, height: int) -> None:
         self._image = Image.new("L", (-(-width // _COARSE), -(-height // _COARSE)), 0)
         self._draw = ImageDraw.Draw(self._image)
-        self._pixels = self._image.load()
 
     def line(self, shape: Points, width: int) -> None:
         """Take a strip along a line."""
@@ -63,11 +62,10 @@ class Occupancy:
 
     def all_free(self, corners: Points) -> bool:
         """Is a quadrilateral [4, 2] free throughout."""
-        assert self._pixels is not None
         width, height = self._image.size
-        for point in _spread(corners):
-            column, row = int(point[0] // _COARSE), int(point[1] // _COARSE)
-            if 0 <= column < width and 0 <= row < height and self._pixels[column, row]:
+        for x, y in _spread(corners):
+            place = int(x // _COARSE), int(y // _COARSE)
+            if 0 <= place[0] < width and 0 <= place[1] < height and self._image.getpixel(place):
                 return False
         return True
 
@@ -86,7 +84,12 @@ def _rectangle(centre: Points, along: Points, length: float, depth: float) -> Po
     across = np.array([-along[1], along[0]])
     half = along * length / 2, across * depth / 2
     return np.array(
-        [centre - half[0] - half[1], centre + half[0] - half[1], centre + half[0] + half[1], centre - half[0] + half[1]]
+        [
+            centre - half[0] - half[1],
+            centre + half[0] - half[1],
+            centre + half[0] + half[1],
+            centre - half[0] + half[1],
+        ]
     )
 
 
@@ -123,7 +126,9 @@ def build_halls(rng: np.random.Generator, corners: Points, taken: Occupancy) -> 
     return halls
 
 
-def _try_building(rng: np.random.Generator, corners: Points, taken: Occupancy, *, flat: float) -> list[Building]:
+def _try_building(
+    rng: np.random.Generator, corners: Points, taken: Occupancy, *, flat: float
+) -> list[Building]:
     """The building if its ground, with a gap around it, is free."""
     margin = corners + (corners - corners.mean(axis=0)) * 0.13
     if not taken.all_free(margin):

@@ -1,7 +1,7 @@
 """What surfaces look like. All classes draw their colours and grain from the same stock, on purpose.
 
-A grey roof, a worn road, gravel and glinting water may be the very same colour with the very same grain. What
-tells the classes apart is drawn elsewhere: outlines, shading, cast shadows and patterns wider than ten pixels.
+A grey roof, a worn road, gravel and glinting water may be the very same colour with the very same grain.
+What tells the classes apart is wider: outlines, shading, cast shadows, patterns of ten pixels and more.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _TONE_VALUES = np.array(list(TONES.values()))
 #             char slat ash  pale bric brow ochr sand moss oliv gras stra stee teal
 _MIX = {
     "field":  (0.1, 0.1, 0.1, 0.1, 0.1, 0.4, 0.5, 0.2, 1.4, 4.5, 5.0, 1.6, 0.1, 0.2),
-    "yard":   (0.2, 1.2, 2.5, 2.0, 0.2, 0.4, 0.8, 1.2, 0.1, 0.4, 0.3, 0.4, 0.2, 0.1),
-    "roof":   (0.8, 1.6, 1.0, 1.2, 6.0, 1.2, 0.8, 0.4, 0.2, 0.3, 0.2, 0.3, 0.6, 0.3),
-    "paved":  (0.7, 4.0, 4.0, 1.0, 0.2, 0.3, 0.3, 0.3, 0.1, 0.2, 0.1, 0.1, 0.8, 0.2),
+    "yard":   (0.2, 1.2, 2.5, 2.0, 0.2, 0.4, 0.8, 1.2, 0.1, 0.4, 0.3, 0.4, 0.05, 0.05),
+    "roof":   (0.8, 1.6, 1.0, 1.2, 6.0, 1.2, 0.8, 0.4, 0.2, 0.3, 0.2, 0.3, 0.4, 0.2),
+    "paved":  (0.7, 4.0, 4.0, 1.0, 0.2, 0.3, 0.3, 0.3, 0.1, 0.2, 0.1, 0.1, 0.05, 0.05),
     "dirt":   (0.1, 0.2, 0.3, 0.4, 0.7, 2.0, 2.5, 2.0, 0.1, 0.5, 0.2, 1.2, 0.1, 0.1),
     "water":  (1.2, 0.5, 0.2, 0.1, 0.1, 0.5, 0.3, 0.1, 0.8, 0.5, 0.2, 0.1, 5.0, 5.5),
     "soil":   (0.2, 0.3, 0.5, 0.4, 1.4, 5.0, 4.0, 2.0, 0.1, 0.3, 0.2, 0.6, 0.1, 0.1),
@@ -95,9 +95,13 @@ def field(rng: np.random.Generator) -> Material:
     base = _grained(rng, "field", float(rng.uniform(0.09, 0.15)))
     angle, kind = float(rng.uniform(0, np.pi)), rng.uniform()
     if kind < 0.12:
-        return replace(base, stripe=float(rng.uniform(0.02, 0.07)), angle=angle, period=float(rng.uniform(4, 6)))
+        return replace(
+            base, stripe=float(rng.uniform(0.02, 0.07)), angle=angle, period=float(rng.uniform(4, 6))
+        )
     if kind < 0.35:
-        return replace(base, stripe=float(rng.uniform(0.02, 0.05)), angle=angle, period=float(rng.uniform(28, 44)))
+        return replace(
+            base, stripe=float(rng.uniform(0.02, 0.05)), angle=angle, period=float(rng.uniform(28, 44))
+        )
     return base
 
 
@@ -109,7 +113,9 @@ def yard(rng: np.random.Generator) -> Material:
 def roof(rng: np.random.Generator, angle: float) -> Material:
     """Roofing with ribs or rows of tiles across the direction `angle`."""
     base = _grained(rng, "roof", float(rng.uniform(0.0, 0.05)))
-    return replace(base, stripe=float(rng.uniform(0.07, 0.12)), angle=angle, period=float(rng.uniform(5, 6.5)))
+    return replace(
+        base, stripe=float(rng.uniform(0.07, 0.12)), angle=angle, period=float(rng.uniform(5, 6.5))
+    )
 
 
 def paving(rng: np.random.Generator) -> Material:

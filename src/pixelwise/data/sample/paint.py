@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelwise.data.sample.canvas import Canvas
+from pixelwise.data.sample.grounds import Patch
 from pixelwise.data.sample.lots import Building, Car
 from pixelwise.data.sample.materials import BUILDING, ROAD, WATER, Material
-from pixelwise.data.sample.plan import Patch, Pool, River, Town
+from pixelwise.data.sample.plan import Pool, River, Town
 from pixelwise.data.sample.streets import Points, Road
 
 

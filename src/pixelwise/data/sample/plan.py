@@ -8,20 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.sample import materials
+from pixelwise.data.sample.grounds import Patch, bare_ground, blob, parcels
 from pixelwise.data.sample.lots import Building, Car, Occupancy, build_halls, build_houses, drive_cars
-from pixelwise.data.sample.materials import BACKGROUND, SOIL, Material
+from pixelwise.data.sample.materials import BACKGROUND, Material
 from pixelwise.data.sample.streets import Lattice, Points, lay_streets
 
 Crowns = NDArray[np.float64]  # [N, 5]: x, y, radius, tone 0..1, shape 0..1; drawn in order
-
-
-@dataclass(frozen=True)
-class Patch:
-    """Ground of one class: nested outlines, each with its material, and wheel tracks on top."""
-
-    label: int
-    rings: tuple[tuple[Points, Material], ...]
-    tracks: tuple[Points, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,7 +135,7 @@ def _settle(site: _Site, width: int, height: int) -> None:
 def _use_cell(site: _Site, use: str, corners: Points, sides: list[bool]) -> None:
     rng = site.rng
     if use == "homes":
-        site.patches.append(Patch(BACKGROUND, ((corners, materials.field(rng)),)))
+        site.patches.append(_meadow(rng, corners))
         _dig_garden_pool(site, corners)
         site.buildings += build_houses(rng, corners, sides, site.taken)
         _plant(site, corners, spacing=36, chance=0.6)
@@ -153,85 +145,23 @@ def _use_cell(site: _Site, use: str, corners: Points, sides: list[bool]) -> None
         site.buildings += build_halls(rng, corners, site.taken)
         _plant(site, corners, spacing=44, chance=0.3)
     elif use == "field":
-        site.patches.append(Patch(BACKGROUND, _parcels(rng, corners)))
+        site.patches.append(parcels(rng, corners))
         _plant(site, corners, spacing=60, chance=0.3)
     elif use == "soil":
-        site.patches.append(Patch(BACKGROUND, ((corners, materials.field(rng)),)))
-        site.patches.append(_bare_ground(rng, corners))
+        site.patches.append(_meadow(rng, corners))
+        site.patches.append(bare_ground(rng, corners))
         _plant(site, corners, spacing=70, chance=0.12)
     elif use == "wood":
-        site.patches.append(Patch(BACKGROUND, ((corners, materials.field(rng)),)))
+        site.patches.append(_meadow(rng, corners))
         _plant(site, corners, spacing=15, chance=0.97)
     else:
-        site.patches.append(Patch(BACKGROUND, ((corners, materials.field(rng)),)))
+        site.patches.append(_meadow(rng, corners))
         _dig_pond(site, corners)
         _plant(site, corners, spacing=34, chance=0.5)
 
 
-def _inset(corners: Points, share: float) -> Points:
-    return corners + (corners.mean(axis=0) - corners) * share
-
-
-def _blob(rng: np.random.Generator, corners: Points, share: float) -> Points:
-    """A rounded outline [48, 2] that fills about `share` of the width of a cell."""
-    t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    radius = np.ones_like(t)
-    for lobes in (2, 3, 5):
-        radius += rng.normal(0.0, 0.16 / lobes) * np.cos(lobes * t + rng.uniform(0, 2 * np.pi))
-    centre = corners.mean(axis=0)
-    u, v = (corners[1] + corners[2] - corners[0] - corners[3]) / 4, (corners[2] + corners[3]) / 2 - centre
-    outline: Points = centre + share * radius[:, None] * (np.cos(t)[:, None] * u + np.sin(t)[:, None] * v)
-    return outline
-
-
-def _rough(rng: np.random.Generator, corners: Points, size: float) -> Points:
-    """The outline with its edges broken up by about `size` pixels."""
-    t = np.linspace(0, 1, 8, endpoint=False)[:, None]
-    edges = [a + (b - a) * t for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
-    outline = np.concatenate(edges)
-    return outline + rng.normal(0.0, size, size=outline.shape)
-
-
-def _parcels(rng: np.random.Generator, corners: Points) -> tuple[tuple[Points, Material], ...]:
-    """A cell split into two or three strips of field: sharp borders that mean nothing."""
-    cuts = [0.0, *sorted(rng.uniform(0.25, 0.75, size=rng.integers(1, 3))), 1.0]
-    top, bottom = corners[1] - corners[0], corners[2] - corners[3]
-    strips = []
-    for a, b in zip(cuts[:-1], cuts[1:], strict=True):
-        points = [corners[0] + top * a, corners[0] + top * b, corners[3] + bottom * b, corners[3] + bottom * a]
-        strips.append((np.array(points), materials.field(rng)))
-    return tuple(strips)
-
-
-def _bare_ground(rng: np.random.Generator, corners: Points) -> Patch:
-    angle = float(np.arctan2(*(corners[1] - corners[0])[::-1])) + (np.pi / 2 if rng.uniform() < 0.5 else 0.0)
-    kind = rng.uniform()
-    if kind < 0.4:  # a ploughed field
-        outline = _rough(rng, _inset(corners, rng.uniform(0.12, 0.22)), 1.0)
-        return Patch(SOIL, ((outline, materials.soil(rng, angle, furrows=True)),))
-    base = materials.soil(rng, angle, furrows=False)
-    if kind < 0.7:  # a quarry: terraces, each darker or lighter than the one above
-        rings, shade = [], 1.0
-        for share in (0.86, 0.66, 0.44, 0.24):
-            rings.append((_blob(rng, corners, share), base.shaded(shade)))
-            shade *= rng.choice([0.84, 1.14])
-        return Patch(SOIL, tuple(rings))
-    outline = _rough(rng, _inset(corners, rng.uniform(0.12, 0.28)), 3.0)
-    return Patch(SOIL, ((outline, base),), _wheel_tracks(rng, corners))
-
-
-def _wheel_tracks(rng: np.random.Generator, corners: Points) -> tuple[Points, ...]:
-    """Three double tracks that bend across a building site."""
-    inner = _inset(corners, 0.4)
-    tracks = []
-    for _ in range(3):
-        a, b, c = (inner[i] + rng.normal(0, 10, size=2) for i in rng.permutation(4)[:3])
-        t = np.linspace(0, 1, 12)[:, None]
-        line = (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
-        across = np.array([a[1] - c[1], c[0] - a[0]])
-        across = across / (np.hypot(*across) + 1e-6) * 3.5
-        tracks += [line - across, line + across]
-    return tuple(tracks)
+def _meadow(rng: np.random.Generator, corners: Points) -> Patch:
+    return Patch(BACKGROUND, ((corners, materials.field(rng)),))
 
 
 def _rivers(rng: np.random.Generator, width: int, height: int) -> tuple[River, ...]:
@@ -252,7 +182,7 @@ def _rivers(rng: np.random.Generator, width: int, height: int) -> tuple[River, .
 
 def _dig_pond(site: _Site, corners: Points) -> None:
     rng = site.rng
-    outline = _blob(rng, corners, float(rng.uniform(0.66, 0.86)))
+    outline = blob(rng, corners, float(rng.uniform(0.66, 0.86)))
     site.pools.append(Pool(outline, materials.water(rng), materials.field(rng).shaded(1.15)))
     site.taken.polygon(outline)
 

@@ -68,7 +68,7 @@ def lay_streets(
     )
     inside = ((flat > 8) & (flat < (width - 8, height - 8))).all(axis=1)
     ends_inside = inside[pairs].sum(axis=1)
-    # Avenues: whole rows and columns of the lattice are cheap for the spanning tree, so they survive as lines.
+    # Avenues: whole rows and columns of the lattice that are cheap for the spanning tree.
     avenue_row, avenue_column = rng.uniform(size=rows) < 0.4, rng.uniform(size=columns) < 0.4
     horizontal = np.arange(len(pairs)) < rows * (columns - 1)
     avenue = np.where(horizontal, avenue_row[pairs[:, 0] // columns], avenue_column[pairs[:, 0] % columns])
@@ -97,10 +97,21 @@ def _junctions(rng: np.random.Generator, width: int, height: int, spacing: float
     # A slow wave bends the whole lattice, so that no two streets are parallel for long.
     phase = rng.uniform(0, 2 * np.pi, size=4)
     bend = 0.35 * spacing
-    u = x + jitter[0] + bend * np.sin(y / (3.1 * spacing) + phase[0]) + bend * np.sin(x / (4 * spacing) + phase[1])
-    v = y + jitter[1] + bend * np.sin(x / (2.7 * spacing) + phase[2]) + bend * np.sin(y / (4 * spacing) + phase[3])
+    u = (
+        x
+        + jitter[0]
+        + bend * np.sin(y / (3.1 * spacing) + phase[0])
+        + bend * np.sin(x / (4 * spacing) + phase[1])
+    )
+    v = (
+        y
+        + jitter[1]
+        + bend * np.sin(x / (2.7 * spacing) + phase[2])
+        + bend * np.sin(y / (4 * spacing) + phase[3])
+    )
     turned = np.stack([u * np.cos(turn) - v * np.sin(turn), u * np.sin(turn) + v * np.cos(turn)], axis=-1)
-    return turned + (width / 2, height / 2)
+    centred: NDArray[np.float64] = turned + np.array([width / 2, height / 2])
+    return centred
 
 
 def _road(rng: np.random.Generator, start: Points, end: Points, *, avenue: bool, unpaved: float) -> Road:

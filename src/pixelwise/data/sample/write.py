@@ -18,7 +18,8 @@ from pixelwise.data.sample.render import draw_weather, render
 from pixelwise.errors import OptionError, OutputError
 from pixelwise.files import locked, write_bytes, write_text
 from pixelwise.geo import raster
-from pixelwise.types import SPLITS, ClassSpec, Image as Picture, Labels
+from pixelwise.types import SPLITS, ClassSpec, Labels
+from pixelwise.types import Image as Picture
 
 CLASSES = (
     ClassSpec("background", "#d8d3b0"),
@@ -61,10 +62,10 @@ def write_sample(
 ) -> Path:
     """Write a generated aerial town with exact labels, and return its folder.
 
-    `images/{train,val,test}` and `masks/{train,val,test}` hold tiles [size, size, 3] and their labels, as GeoTIFF
-    where rasterio is installed and else as PNG with a world file; beside them `classes.yaml`, and in `scene/` one
-    large picture with its labels. Every split and the scene show towns of their own. The same arguments give the
-    same bytes, whatever `workers` is, and a tile does not depend on those before it.
+    `images/{train,val,test}` and `masks/{train,val,test}` hold tiles [size, size, 3] and their labels, as
+    GeoTIFF where rasterio is installed and else as PNG with a world file; beside them `classes.yaml`, and in
+    `scene/` one large picture with its labels. Every split and the scene show towns of their own. The same
+    arguments give the same bytes, whatever `workers` is, and a tile does not depend on those before it.
 
     Args:
         folder: a new folder, or one without `images`, `masks` and `scene` in it.
@@ -91,7 +92,7 @@ def write_sample(
             finished: Iterator[int] = map(_run, jobs)
             _report(finished, jobs, progress)
         else:
-            # Spawned rather than forked: the caller may run threads (torch does), and those do not survive a fork.
+            # Spawned rather than forked: the caller may run threads (torch does), and a fork may hang.
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(workers, mp_context=context) as pool:
                 futures = [pool.submit(_run, job) for job in jobs]
@@ -180,9 +181,7 @@ def _save(stem: Path, array: Picture, town: Town, job: _Job, *, column: int, row
     palette = {i: spec.rgb for i, spec in enumerate(CLASSES)} if array.ndim == 2 else None
     if job.geo:
         path = stem.with_suffix(".tif")
-        raster.write_geotiff(
-            path, array, origin=(x, y), pixel_size=town.pixel_size, crs=CRS, palette=palette
-        )
+        raster.write_geotiff(path, array, origin=(x, y), pixel_size=town.pixel_size, crs=CRS, palette=palette)
         return
     image = Image.fromarray(array)
     if palette is not None:

@@ -1,0 +1,49 @@
+# make demo   set up .venv, write the sample town, check, train, evaluate, map, report
+# make test   set up .venv with the development tools, run every check and test
+# make check  format, lint, types, layers
+# make bench  speed against named peers (own environment)
+# make clean  remove what these made
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := demo
+
+.PHONY: demo test check bench clean
+
+demo: .venv/demo.stamp
+	$(BIN)/python examples/demo.py $(DEMO)
+
+test: check
+	$(BIN)/python -m pytest
+
+check: .venv/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/bench.stamp
+	$(BIN)/python benchmarks/train_step.py
+
+clean:
+	rm -rf .venv $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# torch first and alone: where a small CPU build is at hand, the pin finds it before anything asks for more
+.venv/torch.stamp: constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet torch -c constraints.txt
+	touch $@
+
+.venv/demo.stamp: pyproject.toml .venv/torch.stamp
+	$(BIN)/python -m pip install --quiet -e '.[geo]' -c constraints.txt
+	touch $@
+
+.venv/dev.stamp: pyproject.toml .venv/torch.stamp
+	$(BIN)/python -m pip install --quiet -e '.[dev]' -c constraints.txt
+	touch $@
+
+.venv/bench.stamp: pyproject.toml .venv/dev.stamp
+	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/requirements.txt
+	touch $@

@@ -1,0 +1,45 @@
+"""The whole way in one go: sample, check, train, evaluate, predict. Run by `make demo`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "demo" / "train.yaml"
+
+
+def main(folder: Path) -> int:
+    """Run the five commands in `folder` and say what came out."""
+    shutil.rmtree(folder, ignore_errors=True)
+    town, run, report, maps = (folder / name for name in ("town", "run", "report", "maps"))
+    commands = {
+        "sample": ["sample", str(town)],
+        "check": ["check", str(town)],
+        "train": ["train", str(town), "-o", str(run), "--config", str(RECIPE)],
+        "evaluate": ["evaluate", str(run), str(town), "-o", str(report)],
+        "predict": ["predict", str(run), str(town / "images" / "test"), "-o", str(maps)],
+    }
+    seconds = {}
+    for name, command in commands.items():
+        print(f"\n$ pixelwise {' '.join(command)}", flush=True)
+        began = time.monotonic()
+        status = subprocess.run([sys.executable, "-m", "pixelwise", *command], check=False).returncode
+        seconds[name] = time.monotonic() - began
+        if status:
+            return status
+    scores = json.loads((report / "scores.json").read_text(encoding="utf-8"))
+    print(f"\nmean IoU on {scores['images']} images of towns never seen: {scores['mean_iou']:.3f}")
+    print(f"the report      {report / 'report.html'}")
+    print(f"the maps        {maps / 'overlay'}")
+    print(f"how it trained  {run / 'report.html'}")
+    times = ", ".join(f"{name} {spent:.0f} s" for name, spent in seconds.items())
+    print(f"time            {times}; {sum(seconds.values()) / 60:.1f} minutes in all")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo")))
