@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 import pixelwise as pw
 from pixelwise.models.bundle import BundleFacts
-from pixelwise.training.setup import keep_memory
+from pixelwise.training.machine import keep_memory
 
 CLASSES = Path(__file__).parent.parent / "recipes" / "camvid" / "classes.yaml"
 CROP = (256, 256)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import torch
 
-_NAMES = (
-    "nms qnms roi_align _roi_align_backward roi_pool _roi_pool_backward ps_roi_align _ps_roi_align_backward "
-    "ps_roi_pool _ps_roi_pool_backward deform_conv2d _deform_conv2d_backward"
-).split()
+_NAMES = ["nms", "qnms", "roi_align", "_roi_align_backward", "roi_pool", "_roi_pool_backward", "ps_roi_align", "_ps_roi_align_backward", "ps_roi_pool", "_ps_roi_pool_backward", "deform_conv2d", "_deform_conv2d_backward"]
 
 
 def install() -> None:

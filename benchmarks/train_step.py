@@ -27,9 +27,9 @@ from torch.nn import functional as F
 import pixelwise as pw
 from pixelwise.data.loader import Batch
 from pixelwise.losses import LossOptions
+from pixelwise.training.machine import keep_memory
 from pixelwise.training.optim import make_optimizer
 from pixelwise.training.options import OptimOptions
-from pixelwise.training.setup import keep_memory
 from pixelwise.training.step import Stepper
 
 BATCH, SIZE, CLASSES = 8, 256, 11
@@ -45,7 +45,10 @@ def main() -> None:
     torch.manual_seed(0)
     images = torch.randn(BATCH, 3, SIZE, SIZE)
     labels = torch.randint(0, CLASSES, (BATCH, SIZE, SIZE))
-    contenders = {"smp float32": peer(images, labels, tuned=False), "smp bfloat16": peer(images, labels, tuned=True)}
+    contenders = {
+        "smp float32": peer(images, labels, tuned=False),
+        "smp bfloat16": peer(images, labels, tuned=True),
+    }
     compare()
     keep_memory()  # helps every contender alike, since they share the process
     contenders["pixelwise"] = ours(images, labels)
@@ -63,7 +66,9 @@ def main() -> None:
         "images_per_second": speed,
         "ratio_to_smp_float32": round(speed["pixelwise"] / speed["smp float32"], 2),
         "ratio_to_smp_bfloat16": round(speed["pixelwise"] / speed["smp bfloat16"], 2),
-        "peak_tflops": {str(dtype).removeprefix("torch."): peak(dtype) for dtype in (torch.float32, torch.bfloat16)},
+        "peak_tflops": {
+            str(dtype).removeprefix("torch."): peak(dtype) for dtype in (torch.float32, torch.bfloat16)
+        },
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),

@@ -10,7 +10,9 @@ from pixelwise.training.options import TrainOptions
 
 
 def test_settings_reach_nested_options():
-    options = fill(TrainOptions(), parse_settings(["optim.lr=1e-3", "loss.overlap=iou", "batch=4", "size=[90, 120]"]))
+    options = fill(
+        TrainOptions(), parse_settings(["optim.lr=1e-3", "loss.overlap=iou", "batch=4", "size=[90, 120]"])
+    )
     assert options.optim.lr == 0.001  # YAML 1.1 reads 1e-3 as text
     assert options.loss.overlap == "iou"
     assert (options.batch, options.size) == (4, (90, 120))

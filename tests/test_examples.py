@@ -19,7 +19,9 @@ def test_the_readme_shows_the_example_that_runs(shapes, tmp_path):
     shutil.copytree(shapes, tmp_path / "town")
     quick = body.replace("minutes=2", "epochs=1")
     assert quick != body
-    result = subprocess.run([sys.executable, "-c", quick], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    result = subprocess.run(
+        [sys.executable, "-c", quick], cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
     assert result.returncode == 0, result.stderr
     assert "mean IoU" in result.stdout
     assert "(64, 64) uint8" in result.stdout

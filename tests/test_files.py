@@ -62,7 +62,9 @@ except OutputError as error:
     print(error, Path("{tmp_path}/small").read_bytes(), len(list(Path("{tmp_path}").iterdir())))
 END
     """
-    result = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, timeout=60
+    )
     if result.returncode and "mount" in result.stderr + "unshare":
         if "denied" in result.stderr or "not permitted" in result.stderr:
             pytest.skip(f"no right to mount here: {result.stderr.strip()}")

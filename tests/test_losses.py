@@ -26,9 +26,7 @@ def test_cross_entropy_equals_torch(smoothing, weighted):
     weights = torch.tensor([1.0, 2.0, 0.5, 3.0]) if weighted else None
     if weighted and smoothing:
         pytest.skip("torch weights the smoothed part by class, we by the true class: no judge")
-    expected = F.cross_entropy(
-        logits, labels, ignore_index=255, label_smoothing=smoothing, weight=weights
-    )
+    expected = F.cross_entropy(logits, labels, ignore_index=255, label_smoothing=smoothing, weight=weights)
     options = LossOptions(overlap_weight=0.0, smoothing=smoothing)
     assert torch.allclose(segmentation_loss(logits, labels, options, weights=weights), expected, atol=1e-6)
 
@@ -56,7 +54,9 @@ def test_a_perfect_prediction_costs_nothing():
     assert float(segmentation_loss(logits, labels, LossOptions(overlap_weight=1.0))) < 1e-6
 
 
-@pytest.mark.parametrize("options", [PLAIN, LossOptions(overlap="dice"), LossOptions(overlap="iou", smoothing=0.1)])
+@pytest.mark.parametrize(
+    "options", [PLAIN, LossOptions(overlap="dice"), LossOptions(overlap="iou", smoothing=0.1)]
+)
 @pytest.mark.parametrize("classes", [1, 3])
 def test_gradients_by_finite_differences(options, classes, monkeypatch):
     logits, labels = batch(classes, dtype=torch.float64)

@@ -24,7 +24,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise OptionError(f"cannot be read as YAML: {error}", file=path, remedy="mend or choose another") from error
+        raise OptionError(
+            f"cannot be read as YAML: {error}", file=path, remedy="mend or choose another"
+        ) from error
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -42,7 +44,9 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise OptionError(f"--set {setting!r}", remedy="write --set name=value, such as --set optim.lr=1e-3")
+            raise OptionError(
+                f"--set {setting!r}", remedy="write --set name=value, such as --set optim.lr=1e-3"
+            )
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -52,7 +56,9 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         for folder in folders:
             place = place.setdefault(folder, {})
             if not isinstance(place, dict):
-                raise OptionError(f"--set {setting!r}: {folder} has a value already", remedy="set one of them")
+                raise OptionError(
+                    f"--set {setting!r}: {folder} has a value already", remedy="set one of them"
+                )
         place[leaf] = value
     return nested
 
@@ -93,7 +99,9 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        raise OptionError(f"{name} is {value!r}: {first['msg']}", remedy=f"allowed: {_describe(hint)}") from error
+        raise OptionError(
+            f"{name} is {value!r}: {first['msg']}", remedy=f"allowed: {_describe(hint)}"
+        ) from error
 
 
 def _describe(hint: Any) -> str:

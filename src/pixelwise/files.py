@@ -116,7 +116,10 @@ def _output_error(path: Path, error: OSError) -> OutputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         found, remedy = "the disk is full; the file was not written", "free some space and run again"
     elif error.errno == errno.EFBIG:
-        found, remedy = "the file would be too large for this disk or its quota", "write to another disk with -o"
+        found, remedy = (
+            "the file would be too large for this disk or its quota",
+            "write to another disk with -o",
+        )
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         found, remedy = "no permission to write here", "choose another folder with -o"
     elif error.errno in (errno.ENOTDIR, errno.EEXIST):

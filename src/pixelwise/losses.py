@@ -116,4 +116,3 @@ def overlap_loss(p: Tensor, targets: Tensor, *, kind: Literal["dice", "iou"]) ->
         ratio = intersection / (total - intersection).clamp_min(1e-12)
     present = (truth > 0).to(p.dtype)
     return (present * (1 - ratio)).sum() / present.sum().clamp_min(1)
-

@@ -71,7 +71,9 @@ def test_predict_keeps_names_and_sizes(run, shapes, tmp_path):
     odd = tmp_path / "in" / "a picture, ä.png"
     odd.parent.mkdir()
     PIL.Image.fromarray(np.zeros((37, 51, 3), np.uint8)).save(odd)
-    result = pixelwise("predict", run, shapes / "images" / "test", odd, "-o", tmp_path / "out", "--confidence")
+    result = pixelwise(
+        "predict", run, shapes / "images" / "test", odd, "-o", tmp_path / "out", "--confidence"
+    )
     assert result.returncode == 0, result.stderr
     labels = PIL.Image.open(tmp_path / "out" / "labels" / odd.name)
     assert labels.mode == "P"

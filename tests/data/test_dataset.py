@@ -180,7 +180,9 @@ def test_segmentation_from_arrays(tmp_path: Path) -> None:
 
 def test_arrays_that_change_are_read_again(tmp_path: Path) -> None:
     for value in (1, 2):
-        np.savez(tmp_path / "set.npz", images=np.full((3, 2, 2 + value), value, np.uint8), labels=np.arange(3))
+        np.savez(
+            tmp_path / "set.npz", images=np.full((3, 2, 2 + value), value, np.uint8), labels=np.arange(3)
+        )
         assert open_dataset(tmp_path).train.classified(0).image.flat[0] == value
 
 

@@ -278,6 +278,18 @@ def test_folders_that_are_no_dataset(tmp_path: Path, write_image: Writer, write_
         find_pairs(tmp_path / "alone")
 
 
+def test_lists_tell_folders_apart(write_pairs: Writer) -> None:
+    write_pairs("1", "2", images="x/images", masks="x/masks")
+    root = write_pairs("1", images="y/images", masks="y/masks")
+    (root / "train.txt").write_text("x/1\n2\n")
+    (root / "val.txt").write_text("y/1\n")
+    assert names(find_pairs(root)) == {"train": ["x/1", "x/2"], "val": ["y/1"]}
+    (root / "val.txt").write_text("1\n")
+    assert [problem.found for problem in find_pairs(root).problems] == [
+        "lists 1 names that are not in the dataset: 1"
+    ]
+
+
 def test_lists_of_images_that_all_lack_masks(write_pairs: Writer, write_image: Writer) -> None:
     root = write_pairs("other")
     write_image("images/a.png")

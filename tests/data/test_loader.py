@@ -27,20 +27,16 @@ def loader(cache, seed=0, batch=3):
     return Loader(cache, batch=batch, normalization=normalization, augment=AugmentOptions(), seed=seed)
 
 
-def prepare(images):
-    return (images - 100) / 50
-
-
 def test_same_step_same_batch_whatever_came_before():
     cache = ImageCache(Few())
     one, two = loader(cache), loader(cache)
     for step in range(4):
-        one.batch(step, (16, 16), prepare)
-    a, b = one.batch(7, (16, 16), prepare), two.batch(7, (16, 16), prepare)
+        one.batch(step, (16, 16))
+    a, b = one.batch(7, (16, 16)), two.batch(7, (16, 16))
     assert torch.equal(a.images, b.images)
     assert torch.equal(a.labels, b.labels)
     assert a.names == b.names
-    assert not torch.equal(a.images, loader(cache, seed=1).batch(7, (16, 16), prepare).images)
+    assert not torch.equal(a.images, loader(cache, seed=1).batch(7, (16, 16)).images)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 5, 8])
@@ -59,7 +55,7 @@ def test_a_file_holds_what_memory_holds():
         for coarse in (False, True):
             for a, b in zip(ram.get(index, coarse=coarse), disk.get(index, coarse=coarse), strict=True):
                 assert np.array_equal(a, b)
-    a, b = loader(ram).batch(2, (16, 16), prepare), loader(disk).batch(2, (16, 16), prepare)
+    a, b = loader(ram).batch(2, (16, 16)), loader(disk).batch(2, (16, 16))
     assert torch.equal(a.images, b.images)
 
 
@@ -67,7 +63,7 @@ def test_coarse_batches_come_from_half_resolution():
     cache = ImageCache(Few())
     image, labels = cache.get(1, coarse=True)
     assert image.shape[:2] == labels.shape == (11, 15)
-    batch = loader(cache).batch(0, (8, 8), prepare, coarse=True)
+    batch = loader(cache).batch(0, (8, 8), coarse=True)
     assert batch.images.shape == (3, 2, 8, 8)
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
 

@@ -23,7 +23,11 @@ def test_sizes_and_parameters_equal_a_real_run(options):
     facts = describe(net, size=(70, 100))
     traced = {row.name: row.output for row in facts.rows if row.name in seen}
     assert traced == seen
-    assert sum(row.parameters for row in facts.rows) == facts.parameters == sum(p.numel() for p in net.parameters())
+    assert (
+        sum(row.parameters for row in facts.rows)
+        == facts.parameters
+        == sum(p.numel() for p in net.parameters())
+    )
 
 
 def test_multiply_adds_and_halo_of_unet_on_resnet18():

@@ -52,7 +52,9 @@ def test_every_parameter_gets_a_gradient(model, encoder, options):
 def test_announced_levels_are_true(encoder, bands):
     net = ENCODERS[encoder](bands).eval()
     maps = net(torch.randn(1, bands, 64, 96))
-    assert [tuple(m.shape[1:]) for m in maps] == [(v.channels, 64 // v.stride, 96 // v.stride) for v in net.levels]
+    assert [tuple(m.shape[1:]) for m in maps] == [
+        (v.channels, 64 // v.stride, 96 // v.stride) for v in net.levels
+    ]
 
 
 @pytest.mark.parametrize("decoder", DECODERS)

@@ -75,7 +75,12 @@ def test_the_schedule_is_torch_onecycle():
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=0.1)
     judge = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 0.1, total_steps=101, pct_start=0.25, anneal_strategy="linear", div_factor=25,
+        optimizer,
+        0.1,
+        total_steps=101,
+        pct_start=0.25,
+        anneal_strategy="linear",
+        div_factor=25,
         cycle_momentum=False,
     )
     for step in range(25):  # the linear rise; the fall is torch's cosine, checked below

@@ -36,7 +36,9 @@ SETTINGS = [
 
 @pytest.fixture(scope="module")
 def run(shapes, tmp_path_factory):
-    return pw.train(pw.open_dataset(shapes), out=tmp_path_factory.mktemp("run") / "r", options=SMALL, quiet=True)
+    return pw.train(
+        pw.open_dataset(shapes), out=tmp_path_factory.mktemp("run") / "r", options=SMALL
+    )
 
 
 def command(*arguments):
@@ -58,9 +60,9 @@ def test_the_run_folder(run, shapes):
 
 
 def test_training_again_gives_the_same_bytes(run, shapes, tmp_path):
-    again = pw.train(pw.open_dataset(shapes), out=tmp_path / "r", options=SMALL, quiet=True)
+    again = pw.train(pw.open_dataset(shapes), out=tmp_path / "r", options=SMALL)
     assert weights(again.folder) == weights(run.folder)
-    other = pw.train(pw.open_dataset(shapes), out=tmp_path / "o", options=replace(SMALL, seed=1), quiet=True)
+    other = pw.train(pw.open_dataset(shapes), out=tmp_path / "o", options=replace(SMALL, seed=1))
     assert weights(other.folder) != weights(run.folder)
 
 
@@ -124,9 +126,11 @@ def test_ctrl_c_saves_and_exits_130(shapes, tmp_path):
 
 
 def test_a_broken_loss_stops_with_the_images_named(shapes, tmp_path):
-    options = replace(SMALL, optim=replace(SMALL.optim, lr=10.0, weight_decay=10.0, schedule="cosine"), epochs=400)
+    options = replace(
+        SMALL, optim=replace(SMALL.optim, lr=10.0, weight_decay=10.0, schedule="cosine"), epochs=400
+    )
     with pytest.raises(TrainingError) as caught:
-        pw.train(pw.open_dataset(shapes), out=tmp_path / "r", options=nan_weights(options), quiet=True)
+        pw.train(pw.open_dataset(shapes), out=tmp_path / "r", options=nan_weights(options))
     assert "shape" in str(caught.value)
     assert "lower optim.lr" in str(caught.value)
 
@@ -139,28 +143,28 @@ def nan_weights(options):
 def test_a_run_is_not_overwritten(run, shapes):
     data = pw.open_dataset(shapes)
     with pytest.raises(OutputError, match="holds a run already"):
-        pw.train(data, out=run.folder, options=SMALL, quiet=True)
+        pw.train(data, out=run.folder, options=SMALL)
     with pytest.raises(OptionError, match="seed 0 -> 3"):
-        pw.train(data, out=run.folder, options=replace(SMALL, seed=3), resume=True, quiet=True)
+        pw.train(data, out=run.folder, options=replace(SMALL, seed=3), resume=True)
     with pytest.raises(OutputError, match="no run to resume"):
-        pw.train(data, out=run.folder.parent / "none", resume=True, quiet=True)
+        pw.train(data, out=run.folder.parent / "none", resume=True)
 
 
 def test_changed_data_cannot_be_resumed(shapes, tmp_path):
     import shutil
 
     copy = shutil.copytree(shapes, tmp_path / "data")
-    pw.train(pw.open_dataset(copy), out=tmp_path / "r", options=replace(SMALL, epochs=1), quiet=True)
+    pw.train(pw.open_dataset(copy), out=tmp_path / "r", options=replace(SMALL, epochs=1))
     mask = next((copy / "masks" / "train").iterdir())
     PIL.Image.open(mask).transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT).save(mask)
     with pytest.raises(TrainingError, match="the dataset has changed"):
-        pw.train(pw.open_dataset(copy), out=tmp_path / "r", resume=True, quiet=True)
+        pw.train(pw.open_dataset(copy), out=tmp_path / "r", resume=True)
 
 
 def test_minutes_are_kept(shapes, tmp_path):
     """The budget holds within what one small step and the final files cost; nothing here depends on speed."""
     options = replace(SMALL, epochs=None, minutes=0.1, checkpoint_seconds=60.0)
-    run = pw.train(pw.open_dataset(shapes), out=tmp_path / "r", options=options, quiet=True)
+    run = pw.train(pw.open_dataset(shapes), out=tmp_path / "r", options=options)
     assert run.steps >= 1
     rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert max(row.get("progress", 0) for row in rows) == 1
@@ -176,7 +180,7 @@ def test_other_networks_train(shapes, tmp_path, change):
             "values: {0: rest, 1: box, 2: rest}\n"
         )
         data = pw.open_dataset(shapes, classes=tmp_path / "two.yaml")
-    run = pw.train(data, out=tmp_path / "r", options=replace(SMALL, epochs=1, network=network), quiet=True)
+    run = pw.train(data, out=tmp_path / "r", options=replace(SMALL, epochs=1, network=network))
     scores = pw.evaluate(pw.load(run.model), data.test)
     assert len(scores.classes) == len(data.classes)
 
@@ -184,7 +188,7 @@ def test_other_networks_train(shapes, tmp_path, change):
 def test_without_a_validation_split_the_last_weights_count(shapes, tmp_path):
     names = pw.open_dataset(shapes).split_names()
     data = pw.open_dataset(shapes, split={"train": names["train"], "val": [], "test": names["test"]})
-    run = pw.train(data, out=tmp_path / "r", options=replace(SMALL, epochs=1), quiet=True)
+    run = pw.train(data, out=tmp_path / "r", options=replace(SMALL, epochs=1))
     assert run.mean_iou is None
     assert run.model.exists()
     assert os.path.getsize(run.folder / "report.html") > 1000

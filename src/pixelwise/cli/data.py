@@ -13,7 +13,9 @@ from pixelwise.cli.terms import Classes, Data, Json, Splits, emit
 
 
 def sample(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder to write to.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="New folder to write to.", show_default=False)
+    ],
     seed: Annotated[int, typer.Option(help="Another seed, other towns.")] = 0,
     json: Json = False,
 ) -> None:
@@ -41,4 +43,3 @@ def check(data: Data, classes: Classes = None, splits: Splits = None, json: Json
     else:
         print(render(report))
     return 0 if report.ok else 1
-

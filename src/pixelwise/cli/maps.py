@@ -13,8 +13,12 @@ from pixelwise.cli.terms import Json, Model, emit
 
 def predict(
     model: Model,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images or folders.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write to.", show_default=False)],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Images or folders.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write to.", show_default=False)
+    ],
     overlay: Annotated[bool, typer.Option(help="Also write the classes laid over each image.")] = True,
     confidence: Annotated[bool, typer.Option(help="Also write how sure the model is of each pixel.")] = False,
     json: Json = False,

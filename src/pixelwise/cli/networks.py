@@ -24,7 +24,9 @@ def models(json: Json = False) -> None:
 
 
 def describe(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Bundle, run folder, or a name such as unet.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Bundle, run folder, or a name such as unet.")
+    ],
     encoder: Annotated[str, typer.Option(help="With a name: which encoder.")] = "resnet18",
     classes: Annotated[int, typer.Option(help="With a name: number of classes.")] = 6,
     bands: Annotated[int, typer.Option(help="With a name: bands of the images.")] = 3,
@@ -42,13 +44,18 @@ def describe(
     if json:
         emit(facts.as_dict())
         return
-    print(f"{network.name} on {network.encoder_name}, {len(network.classes)} classes, {network.bands} bands, "
-          f"image {facts.size[0]} x {facts.size[1]}\n")
+    print(
+        f"{network.name} on {network.encoder_name}, {len(network.classes)} classes, {network.bands} bands, "
+        f"image {facts.size[0]} x {facts.size[1]}\n"
+    )
     print(f"{'layer':<38} {'kind':<18} {'output':>16} {'parameters':>11} {'million madds':>14} {'field':>6}")
     for row in facts.rows:
         output = " x ".join(map(str, row.output))
         madds = f"{row.multiply_adds / 1e6:.1f}" if row.multiply_adds else ""
         parameters = f"{row.parameters:,}" if row.parameters else ""
         print(f"{row.name:<38} {row.kind:<18} {output:>16} {parameters:>11} {madds:>14} {row.field:>6}")
-    print(f"\n{facts.parameters:,} parameters, {facts.multiply_adds / 1e9:.2f} billion multiply-adds; a tile cut at multiples "
-          f"of the stride sees {facts.halo[0]} pixels before and {facts.halo[1]} after itself, per axis")
+    print(
+        f"\n{facts.parameters:,} parameters, {facts.multiply_adds / 1e9:.2f} billion multiply-adds; "
+        f"a tile cut at multiples "
+        f"of the stride sees {facts.halo[0]} pixels before and {facts.halo[1]} after itself, per axis"
+    )

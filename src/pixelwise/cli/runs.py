@@ -14,17 +14,25 @@ from pixelwise.cli.terms import Classes, Data, Json, Model, Seed, Splits, emit, 
 
 def train(  # noqa: PLR0913  the command line has more options than a function should
     data: Data,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to write.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to write.", show_default=False)
+    ],
     model: Annotated[str | None, typer.Option(help="Decoder; `pixelwise models` lists them.")] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder; `pixelwise models` lists them.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Wall-clock budget; 20 unless --epochs is given.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Wall-clock budget; 20 unless --epochs is given.")
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images, instead.")] = None,
     size: Annotated[str | None, typer.Option("--size", "--imgsz", help="Crops: 256 or 360x480.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images per step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Options from a recipe or a run's config.yaml.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any option, such as optim.lr=1e-3.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Options from a recipe or a run's config.yaml.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any option, such as optim.lr=1e-3.")
+    ] = None,
     classes: Classes = None,
     splits: Splits = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN, exactly.")] = False,
@@ -44,14 +52,16 @@ def train(  # noqa: PLR0913  the command line has more options than a function s
     if config is not None:
         document = read_yaml(config)
         settings = dict(document.get("options", document))
-    named = {"model": model, "encoder": encoder, "batch": batch, "seed": seed, "device": device}
+    named: dict[str, Any] = {"model": model, "encoder": encoder, "batch": batch, "seed": seed, "device": device}
     named |= {"minutes": minutes, "epochs": epochs, "size": parse_size(size)}
     settings |= {name: value for name, value in named.items() if value is not None}
     if minutes is not None or epochs is not None:  # one budget on the command line replaces the file's
         settings |= {"minutes": minutes, "epochs": epochs}
     settings = _merged(settings, parse_settings(set_ or []))
     options = fill(TrainOptions(), settings)
-    dataset = open_data(data, classes, splits, seed=options.seed, stored=stored_split(out) if resume else None)
+    dataset = open_data(
+        data, classes, splits, seed=options.seed, stored=stored_split(out) if resume else None
+    )
     given = options if settings else None
     run = run_training(dataset, out=out, options=given, resume=resume)
     if json:
@@ -59,14 +69,20 @@ def train(  # noqa: PLR0913  the command line has more options than a function s
     else:
         print(f"model   {run.model}\nreport  {run.folder / 'report.html'}")
         if run.mean_iou is not None:
-            print(f"validation mean IoU {run.mean_iou:.4f} after {run.seconds / 60:.1f} minutes, {run.steps} steps")
+            print(
+                f"validation mean IoU {run.mean_iou:.4f} after {run.seconds / 60:.1f} minutes, {run.steps} steps"
+            )
 
 
 def evaluate(
     model: Model,
     data: Data,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write to.", show_default=False)],
-    split: Annotated[str | None, typer.Option(help="train, val or test; test if there is one, else val.")] = None,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write to.", show_default=False)
+    ],
+    split: Annotated[
+        str | None, typer.Option(help="train, val or test; test if there is one, else val.")
+    ] = None,
     classes: Classes = None,
     splits: Splits = None,
     seed: Seed = 0,

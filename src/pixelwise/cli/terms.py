@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from pixelwise.data.dataset import Dataset
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images and masks.", show_default=False)]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Bundle file or run folder.", show_default=False)]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Bundle file or run folder.", show_default=False)
+]
 Classes = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Stands in for a classes.yaml in DATA.", show_default=False)
+    Path | None,
+    typer.Option(metavar="FILE", help="Stands in for a classes.yaml in DATA.", show_default=False),
 ]
 Splits = Annotated[
     str | None,
@@ -51,7 +54,12 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def open_data(
-    path: Path, classes: Path | None, splits: str | None, *, seed: int = 0, stored: dict[str, list[str]] | None = None
+    path: Path,
+    classes: Path | None,
+    splits: str | None,
+    *,
+    seed: int = 0,
+    stored: dict[str, list[str]] | None = None,
 ) -> Dataset:
     """Open DATA with the given split, or with the one a model was trained with if DATA holds its images."""
     from pixelwise.data.dataset import open_dataset

@@ -51,7 +51,9 @@ def load_arrays(file: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     try:
         state = file.stat()
     except OSError as error:
-        raise UnreadableError(f"cannot be read: {error.strerror}", file=file, remedy="check the path") from error
+        raise UnreadableError(
+            f"cannot be read: {error.strerror}", file=file, remedy="check the path"
+        ) from error
     return _load_once(file, state.st_mtime_ns, state.st_size)
 
 

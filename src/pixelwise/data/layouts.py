@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,7 +194,8 @@ def _pair_layout(
 def _apply_lists(layout: Layout, pairing: Pairing, lists: SplitLists, root: Path) -> None:
     """Assign pairs to splits by lists of names; files that no list names are left out."""
     pairs = {fold(pair.name): pair for pair in pairing.pairs}
-    by_stem = {key.rpartition("/")[2]: pair for key, pair in pairs.items()}
+    stems = Counter(key.rpartition("/")[2] for key in pairs)
+    by_stem = {stem: pair for key, pair in pairs.items() if stems[stem := key.rpartition("/")[2]] == 1}
     lone = {file.key.rpartition("/")[2]: file for file in pairing.lone_images}
     layout.problems += pairing.problems
     used: set[str] = set()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.data.transforms import AugmentOptions, cut, fill_values, random_view, recolor
+from pixelwise.ops.standardize import mean_and_scale, standardize
 from pixelwise.types import Image, Labels, Normalization, Sample
 
 RAM_LIMIT = 4 * 1024**3  # bytes of decoded images kept in memory before they go to a file
@@ -102,11 +103,10 @@ class Loader:
         self.augment = augment
         self.seed = seed
         self._fill = fill_values(normalization)
+        self._scaling = mean_and_scale(normalization)
 
-    def batch(
-        self, step: int, size: tuple[int, int], prepare: Callable[[Tensor], Tensor], *, coarse: bool = False
-    ) -> Batch:
-        """The batch of `step`: views of `size` rows and columns, out of half-resolution images if `coarse`."""
+    def batch(self, step: int, size: tuple[int, int], *, coarse: bool = False) -> Batch:
+        """The batch of `step`: views of `size` (rows, columns), of half-resolution images if `coarse`."""
         rng = np.random.default_rng([self.seed, 1, step])
         chosen = self.indices(step)
         images, labels = [], []
@@ -116,7 +116,7 @@ class Loader:
             pixels, classes = cut(image, truth, view, size, self._fill)
             images.append(pixels)
             labels.append(classes)
-        stacked = recolor(prepare(torch.stack(images)), self.augment.color, rng)
+        stacked = recolor(standardize(torch.stack(images), *self._scaling), self.augment.color, rng)
         names = tuple(self.cache.names[index] for index in chosen)
         return Batch(stacked.contiguous(memory_format=torch.channels_last), torch.stack(labels), names)
 
@@ -144,4 +144,5 @@ def halve(image: Image) -> Image:
     even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     blocks = even.reshape((height + 1) // 2, 2, (width + 1) // 2, 2, -1)
     mean = blocks.mean(axis=(1, 3), dtype=np.float32)
-    return (mean if image.dtype.kind == "f" else np.rint(mean)).astype(image.dtype)
+    half: Image = (mean if image.dtype.kind == "f" else np.rint(mean)).astype(image.dtype)
+    return half

@@ -191,14 +191,18 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
         ) from error
     if KEY not in metadata:
         raise BundleError(
-            "is a safetensors file, but not a bundle of pixelwise", file=path, remedy="give a file made by pixelwise"
+            "is a safetensors file, but not a bundle of pixelwise",
+            file=path,
+            remedy="give a file made by pixelwise",
         )
     return metadata[KEY], tensors
 
 
 def _parse(path: Path, text: str, tensors: dict[str, Tensor]) -> _Document:
     damaged = BundleError(
-        "does not match its own digest: some bytes have changed", file=path, remedy="copy or download it again"
+        "does not match its own digest: some bytes have changed",
+        file=path,
+        remedy="copy or download it again",
     )
     try:
         body = json.loads(text)
@@ -209,7 +213,9 @@ def _parse(path: Path, text: str, tensors: dict[str, Tensor]) -> _Document:
     version = body.get("version")
     if isinstance(version, int) and version > VERSION:
         raise BundleError(
-            f"has format {version}, this pixelwise reads up to {VERSION}", file=path, remedy="update pixelwise"
+            f"has format {version}, this pixelwise reads up to {VERSION}",
+            file=path,
+            remedy="update pixelwise",
         )
     if body.get("sha256") != _digest({k: v for k, v in body.items() if k != "sha256"}, tensors):
         raise damaged
@@ -229,7 +235,8 @@ def _fill_weights(path: Path, model: Segmenter, tensors: dict[str, Tensor]) -> N
         if names:
             listed = ", ".join(sorted(names)[:5])
             raise BundleError(
-                f"{what} {len(names)} of the tensors of {model.name} on {model.encoder_name}: {listed}", file=path
+                f"{what} {len(names)} of the tensors of {model.name} on {model.encoder_name}: {listed}",
+                file=path,
             )
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
     if broken:
@@ -243,7 +250,7 @@ def _digest(body: dict[str, Any], tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from pixelwise.models.interfaces import Decoder, Encoder, NetworkOptions
 from pixelwise.ops.resize import pad_to_multiple, resize
+from pixelwise.ops.standardize import mean_and_scale, standardize
 from pixelwise.types import ClassSpec, Normalization
 
 
@@ -45,8 +45,9 @@ class Segmenter(nn.Module):
         self.decoder = decoder
         self.dropout = nn.Dropout2d(options.dropout)
         self.head = nn.Conv2d(decoder.level.channels, 1 if options.one_logit else len(classes), 3, padding=1)
-        self.register_buffer("mean", _column(normalization.mean), persistent=False)
-        self.register_buffer("scale", 1 / _column(normalization.std), persistent=False)
+        mean, scale = mean_and_scale(normalization)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("scale", scale, persistent=False)
         self.mean: Tensor
         self.scale: Tensor
 
@@ -57,8 +58,7 @@ class Segmenter(nn.Module):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Images [N, C, H, W] in the units of their files to normalised float32, channels last in memory."""
-        images = images.to(dtype=torch.float32, memory_format=torch.channels_last)
-        return (images - self.mean) * self.scale
+        return standardize(images, self.mean, self.scale)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, C, H, W], any H, W >= 1, to logits [N, K, H, W]; K = 1 with `one_logit`."""
@@ -67,13 +67,10 @@ class Segmenter(nn.Module):
     def core(self, images: Tensor) -> Tensor:
         """Logits [N, K, h, w] at the decoder's own stride, of the image padded to a multiple of the stride."""
         features = self.encoder(pad_to_multiple(images, self.stride))
-        return self.head(self.dropout(self.decoder(features)))
+        logits: Tensor = self.head(self.dropout(self.decoder(features)))
+        return logits
 
     def padded(self, images: Tensor) -> tuple[int, int]:
         """Height and width after padding to a multiple of the encoder's stride."""
         height, width = images.shape[-2:]
         return height + -height % self.stride, width + -width % self.stride
-
-
-def _column(values: tuple[float, ...]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1)

@@ -140,7 +140,9 @@ def _row(core: nn.Module, node: fx.Node, result: Tensor, period: int) -> LayerRo
     module = core.get_submodule(str(node.target))
     parameters = sum(p.numel() for p in module.parameters())
     adds = module.weight.numel() * height * width if isinstance(module, nn.Conv2d) else 0
-    return LayerRow(str(node.target), type(module).__name__, (channels, height, width), parameters, adds, field)
+    return LayerRow(
+        str(node.target), type(module).__name__, (channels, height, width), parameters, adds, field
+    )
 
 
 def _stride(result: Tensor, image: Tensor) -> int:
@@ -171,7 +173,7 @@ def _before(core: nn.Module, node: fx.Node, first: int, last: int) -> tuple[int,
     module = core.get_submodule(str(node.target)) if node.op == "call_module" else None
     if isinstance(module, (nn.Conv2d, nn.MaxPool2d)):
         kernel, stride, padding, dilation = (
-            int(value[0] if isinstance(value, tuple) else value)  # type: ignore[arg-type]
+            int(value[0] if isinstance(value, tuple) else value)
             for value in (module.kernel_size, module.stride, module.padding, module.dilation)
         )
         return first * stride - padding, last * stride - padding + dilation * (kernel - 1)

@@ -90,12 +90,11 @@ def build(
 
 def class_specs(classes: int | Sequence[str] | Sequence[ClassSpec]) -> tuple[ClassSpec, ...]:
     """Names and colours of classes given as a number, as names or in full."""
-    items: Sequence[str] | Sequence[ClassSpec]
-    items = [f"class_{index}" for index in range(classes)] if isinstance(classes, int) else classes
+    items: list[str | ClassSpec]
+    items = [f"class_{index}" for index in range(classes)] if isinstance(classes, int) else [*classes]
     if not 2 <= len(items) <= MAX_CLASSES:
         raise OptionError(f"{len(items)} classes", remedy=f"give 2 to {MAX_CLASSES} classes")
-    colors = distinct_colors(len(items))
-    pairs = zip(items, colors, strict=True)
+    pairs = zip(items, distinct_colors(len(items)), strict=True)
     return tuple(item if isinstance(item, ClassSpec) else ClassSpec(item, color) for item, color in pairs)
 
 

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pixelwise.types import IGNORE, ClassSpec
 
 # Twelve colours that stay apart for most colour-blind readers and on light and dark pages.
-_FIRST = (
-    "#4e79a7 #f28e2b #59a14f #e15759 #b07aa1 #edc948 #76b7b2 #9c755f #ff9da7 #2f4b7c #8cd17d #86bcb6"
-).split()
+_FIRST = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#edc948"]
+_FIRST += ["#76b7b2", "#9c755f", "#ff9da7", "#2f4b7c", "#8cd17d", "#86bcb6"]
 IGNORE_COLOR = "#000000"
 
 

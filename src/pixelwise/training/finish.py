@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from typing import Any
 
 from pixelwise.config import dump
@@ -12,7 +10,7 @@ from pixelwise.files import write_text
 from pixelwise.models.bundle import FILE_NAME, load, save
 from pixelwise.report.page import training_page
 from pixelwise.training.run import CHECKPOINT, REPORT, Run
-from pixelwise.training.setup import FINAL_SHARE, Session
+from pixelwise.training.session import FINAL_SHARE, Session
 
 
 def finish(session: Session) -> Run:
@@ -31,8 +29,10 @@ def finish(session: Session) -> Run:
         mean_iou, scores = final.mean_iou, final.as_dict()
         session.position.seconds = session.elapsed()
         save(best, path, facts=session.facts(scores))
-        session.log.say(f"best weights, of step {session.position.best_step}: validation mean IoU {mean_iou:.4f} "
-                        f"on {len(split)} of {len(session.data.val)} images")
+        session.log.say(
+            f"best weights, of step {session.position.best_step}: validation mean IoU {mean_iou:.4f} "
+            f"on {len(split)} of {len(session.data.val)} images"
+        )
     write_page(session, scores)
     return Run(session.folder, path, mean_iou, session.position.step, session.elapsed())
 

@@ -18,9 +18,9 @@ METRICS = "metrics.jsonl"
 class RunLog:
     """Writes each row once, shows progress on standard error."""
 
-    def __init__(self, folder: Path, *, tensorboard: bool = False, quiet: bool = False) -> None:
+    def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
         self.path = folder / METRICS
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._events = _summary_writer(folder) if tensorboard else None
         self._bar: Progress | None = None
         self._last_line = -1e9
@@ -31,7 +31,7 @@ class RunLog:
 
     def start(self) -> None:
         """Show a progress bar when the terminal can."""
-        if self.console.is_terminal and not self.console.quiet:
+        if self.console.is_terminal:
             columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %  {task.description}"))
             self._bar = Progress(*columns, console=self.console, transient=True)
             self._bar.add_task("", total=1.0)
@@ -61,7 +61,9 @@ class RunLog:
 
     def validation(self, row: dict[str, Any], classes: list[str]) -> None:
         """A validation row: step, seconds, mean_iou, class_iou, images."""
-        worst = sorted((iou, name) for iou, name in zip(row["class_iou"], classes, strict=True) if iou is not None)
+        worst = sorted(
+            (iou, name) for iou, name in zip(row["class_iou"], classes, strict=True) if iou is not None
+        )
         weakest = ", ".join(f"{name} {iou:.2f}" for iou, name in worst[:3])
         self.say(
             f"{clock(row['seconds'])}  step {row['step']}  validation mean IoU {row['mean_iou']:.3f} "
@@ -115,4 +117,4 @@ def _summary_writer(folder: Path) -> Any:
         raise MissingExtraError(
             "TensorBoard is not installed", remedy="pip install 'pixelwise[track]', or leave out tensorboard"
         ) from error
-    return SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder / "tensorboard"))

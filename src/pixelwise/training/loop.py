@@ -10,17 +10,18 @@ from typing import Any
 import torch
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.errors import OptionError, OutputError, TrainingError
+from pixelwise.errors import LayoutError, OutputError, TrainingError
 from pixelwise.evaluation import evaluate
 from pixelwise.files import locked
 from pixelwise.models.bundle import FILE_NAME, save
 from pixelwise.training.finish import finish, write_page
 from pixelwise.training.log import RunLog
-from pixelwise.training.options import TrainOptions
 from pixelwise.training.optim import learning_rate
+from pixelwise.training.options import TrainOptions
 from pixelwise.training.plan import DRIFT, revise
 from pixelwise.training.run import CHECKPOINT, CONFIG, Run, check_same, stored_options
-from pixelwise.training.setup import Session, prepare
+from pixelwise.training.session import Session
+from pixelwise.training.setup import prepare
 from pixelwise.training.state import FILE_NAME as STATE
 from pixelwise.training.state import save_state
 from pixelwise.training.stop import StopRequest, stop_on_signals
@@ -36,7 +37,6 @@ def train(
     minutes: float | None = None,
     epochs: float | None = None,
     resume: bool = False,
-    quiet: bool = False,
 ) -> Run:
     """Train a network on `data.train`, choose its best weights on `data.val`, write a run folder.
 
@@ -49,7 +49,6 @@ def train(
         minutes: Wall-clock budget.
         epochs: Passes over the training images, instead of minutes.
         resume: Go on with the run in `out`, exactly; its stored options hold.
-        quiet: Print nothing.
 
     Raises:
         OutputError: `out` holds a run already, is in use, or cannot be written to.
@@ -59,9 +58,10 @@ def train(
     given = {"model": model, "encoder": encoder, "minutes": minutes, "epochs": epochs}
     given = {name: value for name, value in given.items() if value is not None}
     began = time.monotonic()
+    _check_trainable(data)
     with locked(out) as folder, stop_on_signals() as stop:
         options = _settle_options(folder, data, options, given, resume=resume)
-        log = RunLog(folder, tensorboard=options.tensorboard, quiet=quiet)
+        log = RunLog(folder, tensorboard=options.tensorboard)
         try:
             session = prepare(folder, data, options, log, resume=resume, began=began)
             log.start()
@@ -69,6 +69,17 @@ def train(
         finally:
             log.stop()
         return finish(session)
+
+
+def _check_trainable(data: Dataset) -> None:
+    if data.task != "segment":
+        raise LayoutError(
+            "holds a class per image, training needs a class per pixel",
+            file=data.root,
+            remedy="give a folder with images/ and masks/",
+        )
+    if len(data.train) == 0:
+        raise LayoutError("the training split is empty", file=data.root, remedy="see `pixelwise check`")
 
 
 def _settle_options(
@@ -92,8 +103,6 @@ def _settle_options(
     stored = stored_options(folder)
     if options is not None or given:
         check_same(folder, stored, chosen)
-    if len(data.train) == 0:
-        raise OptionError("the training split is empty", file=data.root, remedy="run `pixelwise check`")
     return stored
 
 
@@ -109,8 +118,10 @@ def _loop(session: Session, stop: StopRequest) -> None:
         phase = session.plan.phase(step)
         progress = session.plan.progress(step)
         rate = learning_rate(progress, options.optim)
-        torch.manual_seed(_step_seed(options.seed, step))  # dropout: a function of seed and step, like the batch
-        batch = loader.batch(step, phase.size, session.network.prepare, coarse=phase.coarse)
+        torch.manual_seed(
+            _step_seed(options.seed, step)
+        )  # dropout: a function of seed and step, like the batch
+        batch = loader.batch(step, phase.size, coarse=phase.coarse)
         loss = stepper.run(batch, lr=rate)
         if not abs(loss) < float("inf"):
             raise TrainingError(
@@ -211,4 +222,3 @@ def _keep_to_the_clock(session: Session) -> None:
 
 def _step_seed(seed: int, step: int) -> int:
     return seed * 1_000_003 + step
-

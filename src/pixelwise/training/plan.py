@@ -92,7 +92,9 @@ def phases_by_steps(total: int, size: Size, coarse: float) -> tuple[Phase, ...]:
     return (*phases, Phase(False, size, first, total - first, share, 1.0))
 
 
-def phases_by_time(seconds: float, size: Size, coarse: float, cost: Callable[[bool], float]) -> tuple[Phase, ...]:
+def phases_by_time(
+    seconds: float, size: Size, coarse: float, cost: Callable[[bool], float]
+) -> tuple[Phase, ...]:
     """As many steps as fit `seconds`, the `coarse` share of the time at half resolution.
 
     Args:

@@ -24,8 +24,10 @@ FILE_NAME = "state.safetensors"
 
 @dataclass
 class Position:
-    """How far a run has come. Batches and dropout depend on the seed and the step alone, so no generator's
-    state is part of it."""
+    """How far a run has come.
+
+    Batches and dropout depend on the seed and the step alone, so no generator's state is part of it.
+    """
 
     step: int = 0
     seconds: float = 0.0

@@ -52,7 +52,9 @@ class Stepper:
         return value
 
 
-def time_steps(network: Segmenter, batch: Batch, *, precision: Precision, loss: LossOptions, repeats: int = 2) -> float:
+def time_steps(
+    network: Segmenter, batch: Batch, *, precision: Precision, loss: LossOptions, repeats: int = 2
+) -> float:
     """Median seconds of a step on a throw-away copy of the network, after one step to warm up."""
     twin = copy.deepcopy(network).train()
     stepper = Stepper(

@@ -10,6 +10,7 @@ and parameter counts equal those of segmentation_models_pytorch's `Unet`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,8 @@ class UpBlock(nn.Module):
         x = self.upsample(x)
         if skip is not None:
             x = torch.cat([x, skip], dim=1)
-        return self.conv2(self.conv1(x))
+        joined: Tensor = self.conv2(self.conv1(x))
+        return joined
 
 
 class UNet(Decoder):
@@ -65,7 +67,7 @@ class UNet(Decoder):
 def _widths(levels: Sequence[Level], options: NetworkOptions) -> tuple[int, ...]:
     """The blocks' widths; as many as it takes to come back to stride 1, unless the options say fewer."""
     doublings = levels[-1].stride.bit_length() - 1
-    halves = [b.stride == 2 * a.stride for a, b in zip(levels, levels[1:], strict=False)]
+    halves = [b.stride == 2 * a.stride for a, b in pairwise(levels)]
     if not all(halves) or levels[0].stride not in (1, 2):
         strides = [level.stride for level in levels]
         raise OptionError(
