@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 
-_NAMES = ["nms", "qnms", "roi_align", "_roi_align_backward", "roi_pool", "_roi_pool_backward", "ps_roi_align", "_ps_roi_align_backward", "ps_roi_pool", "_ps_roi_pool_backward", "deform_conv2d", "_deform_conv2d_backward"]
+_WITH_BACKWARD = ("roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d")
+_NAMES = ("nms", "qnms", *_WITH_BACKWARD, *(f"_{name}_backward" for name in _WITH_BACKWARD))
 
 
 def install() -> None:

@@ -87,7 +87,7 @@ def test_describe_and_models(run):
     assert "14,329,659 parameters" in pixelwise("describe", "unet", "--classes", 11).stdout
     facts = json.loads(pixelwise("describe", run, "--json", "--size", "64x96").stdout)
     assert facts["layers"][-1]["output"] == [3, 16, 24]
-    assert [row["name"] for row in json.loads(pixelwise("models", "--json").stdout)][0] == "unet"
+    assert json.loads(pixelwise("models", "--json").stdout)[0]["name"] == "unet"
 
 
 @pytest.mark.parametrize(

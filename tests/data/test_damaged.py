@@ -48,6 +48,14 @@ def test_cut_off_tiffs(tmp_path: Path, options: Any) -> None:
     assert caught.value.file == path
 
 
+def test_a_little_cut_off_a_jpeg_in_a_tiff(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, rgb(60, 60), photometric="rgb", compression="jpeg", tile=(16, 16))
+    path.write_bytes(path.read_bytes()[:-100])  # the decoder of the last tile would not notice
+    with pytest.raises(UnreadableError, match="should have at least"):
+        read_image(path)
+
+
 def test_cut_off_sixteen_bits(tmp_path: Path) -> None:
     data = imagecodecs.png_encode(RNG.integers(0, 65536, (30, 30, 3), dtype=np.uint16))
     (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
@@ -56,7 +64,7 @@ def test_cut_off_sixteen_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "found"), [(b"", "empty"), (b"not an image\n", "begins with b'not an image'")]
+    ("content", "found"), [(b"", r"empty \(0 bytes\)"), (b"not an image\n", "begins with b'not an image'")]
 )
 def test_no_image_inside(tmp_path: Path, content: bytes, found: str) -> None:
     (tmp_path / "a.png").write_bytes(content)

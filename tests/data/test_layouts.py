@@ -113,6 +113,12 @@ def test_several_mask_folders(write_pairs: Writer, write_mask: Writer) -> None:
     assert layout.notes == ["used masks/; left out labels/, masks_rgb/"]
 
 
+def test_pictures_of_masks_are_no_masks(write_pairs: Writer) -> None:
+    root = write_pairs("a", masks="mask_overlays")
+    with pytest.raises(LayoutError, match="no folder of masks"):
+        find_pairs(root)
+
+
 def test_folders_without_meaning_are_part_of_the_name(write_pairs: Writer) -> None:
     write_pairs("p1", "p2", images="Tile 1/images", masks="Tile 1/masks")
     root = write_pairs("p1", images="Tile 2/images", masks="Tile 2/masks")
@@ -174,44 +180,6 @@ def test_unlabelled_folder_beside_is_no_split(write_pairs: Writer, write_image: 
     write_image("test_images_unlabelled/x.png")
     layout = find_pairs(root)
     assert list(layout.groups) == [None] and not layout.problems
-
-
-def test_lists_of_voc(write_pairs: Writer, write_image: Writer) -> None:
-    root = write_pairs("a", "b", "c", "d", images="JPEGImages", masks="SegmentationClass")
-    write_image("JPEGImages/detection_only.png")
-    lists = root / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
-    (lists / "train.txt").write_text("a\nb\n")
-    (lists / "val.txt").write_text("c\n")
-    (lists / "trainval.txt").write_text("a\nb\nc\n")
-    layout = find_pairs(root)
-    assert names(layout) == {"train": ["a", "b"], "val": ["c"]}
-    assert layout.origin == "lists ImageSets/Segmentation/train.txt, ImageSets/Segmentation/val.txt"
-    assert not layout.problems
-    assert "left out 1 pairs that no list names" in layout.notes
-
-
-@pytest.mark.parametrize(
-    "line", ["b", "b.png", "images/b.png", "./images/b.png", "/x/images/b.png /x/masks/b.png"]
-)
-def test_a_list_of_val_alone(write_pairs: Writer, line: str) -> None:
-    root = write_pairs("a", "b", "c d")
-    (root / "valid.txt").write_text(f"{line}\nc d.png\n")
-    layout = find_pairs(root)
-    assert names(layout) == {"val": ["b", "c d"], "train": ["a"]}
-
-
-def test_lists_that_are_wrong(write_pairs: Writer, write_image: Writer) -> None:
-    root = write_pairs("a", "b")
-    write_image("images/lonely.png")
-    (root / "train.txt").write_text("a\nlonely\nzzz\nyyy\n")
-    layout = find_pairs(root)
-    assert [problem.found for problem in layout.problems] == [
-        "lists 2 names that are not in the dataset: zzz, yyy", "this image has no mask",
-    ]  # fmt: skip
-    (root / "val.txt").write_text("a\n")
-    with pytest.raises(LayoutError, match=r"'a' is listed in train\.txt as well"):
-        find_pairs(root)
 
 
 def test_classes_by_folder(write_image: Writer, tmp_path: Path) -> None:
@@ -276,27 +244,6 @@ def test_folders_that_are_no_dataset(tmp_path: Path, write_image: Writer, write_
     write_image("alone/images/a.png")
     with pytest.raises(LayoutError, match="no folder of masks"):
         find_pairs(tmp_path / "alone")
-
-
-def test_lists_tell_folders_apart(write_pairs: Writer) -> None:
-    write_pairs("1", "2", images="x/images", masks="x/masks")
-    root = write_pairs("1", images="y/images", masks="y/masks")
-    (root / "train.txt").write_text("x/1\n2\n")
-    (root / "val.txt").write_text("y/1\n")
-    assert names(find_pairs(root)) == {"train": ["x/1", "x/2"], "val": ["y/1"]}
-    (root / "val.txt").write_text("1\n")
-    assert [problem.found for problem in find_pairs(root).problems] == [
-        "lists 1 names that are not in the dataset: 1"
-    ]
-
-
-def test_lists_of_images_that_all_lack_masks(write_pairs: Writer, write_image: Writer) -> None:
-    root = write_pairs("other")
-    write_image("images/a.png")
-    (root / "test.txt").write_text("a\n")
-    (root / "train.txt").write_text("")
-    with pytest.raises(LayoutError, match="no image has a mask: left out the test split"):
-        find_pairs(root)
 
 
 def test_links_in_a_circle_and_dangling(write_pairs: Writer) -> None:

@@ -83,6 +83,8 @@ def test_tables(tmp_path: Path) -> None:
     assert "s.csv:split_a" in caught.value.remedy
     with pytest.raises(LayoutError, match="no column 'split_c'"):
         table_split("s.csv:split_c", tmp_path)
+    (tmp_path / "both.csv").write_text("stem,split,split_b\na,val,test\n")
+    assert table_split("both.csv", tmp_path)[0]["val"] == ["a"]
     (tmp_path / "t.csv").write_text("name,split\na,train\nb,hold\n")
     with pytest.raises(LayoutError, match="line 3: 'hold' is no split"):
         table_split(tmp_path / "t.csv", tmp_path)

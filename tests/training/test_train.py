@@ -1,7 +1,6 @@
 """Training for real, small: the files it writes, how it stops, how it goes on."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -191,4 +190,4 @@ def test_without_a_validation_split_the_last_weights_count(shapes, tmp_path):
     run = pw.train(data, out=tmp_path / "r", options=replace(SMALL, epochs=1))
     assert run.mean_iou is None
     assert run.model.exists()
-    assert os.path.getsize(run.folder / "report.html") > 1000
+    assert (run.folder / "report.html").stat().st_size > 1000

@@ -38,8 +38,7 @@ Role = Literal["image", "mask"]
 class Folder:
     """A folder that holds image files, and what its path below the dataset says.
 
-    `word` is the word that gave the role, `exact` whether the folder name says nothing beyond role and split
-    (masks, but not masks_rgb), `rest` the parts of the path that mean nothing.
+    `word` is what gave the role: a known word alone (masks), or all of a name that says more (masks_rgb).
     """
 
     path: Path
@@ -48,7 +47,6 @@ class Folder:
     split: SplitName | None
     rest: tuple[str, ...]
     word: str = ""
-    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,6 @@ class _Meaning:
     role: Role | None
     split: SplitName | None
     word: str = ""
-    exact: bool = True
 
 
 def list_folders(root: Path) -> tuple[list[Folder], dict[str, int]]:
@@ -125,8 +122,7 @@ def _folder(path: Path, parts: tuple[str, ...], files: list[Path]) -> Folder:
     splits = [meaning.split for _, meaning in meanings if meaning is not None and meaning.split is not None]
     rest = tuple(part for part, meaning in meanings if meaning is None)
     last = roles[-1] if roles else _Meaning(None, None)
-    exact = all(meaning.exact for meaning in roles)
-    return Folder(path, tuple(files), last.role, splits[-1] if splits else None, rest, last.word, exact)
+    return Folder(path, tuple(files), last.role, splits[-1] if splits else None, rest, last.word)
 
 
 def _meaning(name: str) -> _Meaning | None:
@@ -145,7 +141,7 @@ def _meaning(name: str) -> _Meaning | None:
         split = splits[0] if splits else None
         return _Meaning(roles[0].role, split, roles[0].word) if roles else _Meaning(None, split)
     if len(roles) == 1 and not splits and not _OTHER & set(tokens):  # masks_rgb
-        return _Meaning(roles[0].role, None, "_".join(tokens), exact=False)
+        return _Meaning(roles[0].role, None, "_".join(tokens))
     return None
 
 

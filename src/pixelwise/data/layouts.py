@@ -85,8 +85,8 @@ def _files(folders: list[Folder]) -> list[tuple[SplitName | None, Named]]:
 def _preferred(folders: list[Folder], words: Sequence[str], root: Path, notes: list[str]) -> list[Folder]:
     """The folders of one role; of several kinds (masks/, masks_rgb/) the plainest, and a note says so."""
 
-    def rank(folder: Folder) -> tuple[bool, int, str]:
-        return not folder.exact, words.index(folder.word) if folder.word in words else len(words), folder.word
+    def rank(folder: Folder) -> tuple[int, str]:
+        return words.index(folder.word) if folder.word in words else len(words), folder.word
 
     if not folders:
         return []

@@ -73,7 +73,7 @@ def describe(model: Segmenter, *, size: tuple[int, int] = (512, 512)) -> Descrip
     >>> facts.rows[0].output, facts.rows[0].field, facts.halo
     ((64, 256, 256), 7, (281, 250))
     """
-    core = _Core(copy.deepcopy(model).to("meta").eval())
+    core = _Core(copy.deepcopy(model).to("meta", torch.float32).eval())
     graph = fx.GraphModule(core, _Tracer().trace(core))
     image = pad_to_multiple(torch.empty(1, model.bands, *size, device="meta"), model.stride)
     recorder = _Recorder(graph, core)

@@ -9,6 +9,7 @@ from pixelwise.evaluation import evaluate
 from pixelwise.files import write_text
 from pixelwise.models.bundle import FILE_NAME, load, save
 from pixelwise.report.page import training_page
+from pixelwise.training.correction import undo_weights
 from pixelwise.training.run import CHECKPOINT, REPORT, Run
 from pixelwise.training.session import FINAL_SHARE, Session
 
@@ -25,7 +26,12 @@ def finish(session: Session) -> Run:
     else:
         best = load(path).to(session.stepper.device)
         split = session.data.val.evenly(_affordable(session))
-        final = evaluate(best, split)
+        weights = session.stepper.weights
+        if weights is None:
+            final = evaluate(best, split)
+        else:
+            share, final = undo_weights(best, split, weights)
+            session.log.say(f"class weights taken back by {share:.0%}, which validates best")
         mean_iou, scores = final.mean_iou, final.as_dict()
         session.position.seconds = session.elapsed()
         save(best, path, facts=session.facts(scores))
@@ -69,4 +75,5 @@ def _affordable(session: Session) -> int:
     per_image = session.plan.seconds_per_validation_image
     if session.validation_cost is not None:
         per_image = session.validation_cost / max(1, session.plan.validate_images)
+    per_image *= session.final_passes
     return min(total, max(session.plan.validate_images, int(left / max(per_image, 1e-6))))

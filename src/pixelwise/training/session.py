@@ -14,6 +14,7 @@ from pixelwise.data.dataset import Dataset, Split
 from pixelwise.data.loader import Loader
 from pixelwise.models.bundle import BundleFacts, TrainingSummary
 from pixelwise.models.segmenter import Segmenter
+from pixelwise.training.correction import SHARES
 from pixelwise.training.log import RunLog
 from pixelwise.training.optim import WeightAverage
 from pixelwise.training.options import TrainOptions
@@ -59,6 +60,11 @@ class Session:
         """The evenly spaced part of the validation split that is scored on the way."""
         return self.data.val.evenly(self.plan.validate_images)
 
+    @property
+    def final_passes(self) -> int:
+        """How often the validation split is gone through at the end."""
+        return 1 if self.stepper.weights is None else len(SHARES)
+
     def elapsed(self) -> float:
         """Seconds of training so far, all parts together."""
         return self.seconds_before + time.monotonic() - self.began
@@ -103,7 +109,7 @@ class Session:
         left = self.options.validations - int(
             self.plan.progress(self.position.step) * self.options.validations
         )
-        final = min(per_image * len(self.data.val), FINAL_SHARE * self.options.minutes * 60) + 2
+        final = min(self.final_passes * per_image * len(self.data.val), FINAL_SHARE * self.options.minutes * 60) + 2
         return self.options.minutes * 60 - self.elapsed() - left * one - final
 
     def seconds_left(self) -> float:

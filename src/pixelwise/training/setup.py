@@ -20,6 +20,7 @@ from pixelwise.evaluation import evaluate
 from pixelwise.models.bundle import BundleFacts
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.zoo import build
+from pixelwise.training.correction import SHARES
 from pixelwise.training.log import RunLog
 from pixelwise.training.machine import keep_memory, pick_device
 from pixelwise.training.optim import WeightAverage, make_optimizer
@@ -41,6 +42,8 @@ def prepare(
     keep_memory()
     device = pick_device(options.device)
     cache = ImageCache(data.train, where=options.cache, half=options.coarse > 0)
+    for index in range(len(data.val)):  # a mask that is wrong should not be found after an hour
+        data.val.labels(index)
     values = normalization(data.train)
     torch.manual_seed(options.seed)
     network = build(
@@ -51,7 +54,8 @@ def prepare(
         normalization=values,
         options=options.network,
     )
-    network = network.to(device).to(memory_format=torch.channels_last).train()
+    network = network.to(device).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch's stubs lack it
     loader = Loader(
         cache, batch=options.batch, normalization=values, augment=options.augment, seed=options.seed
     )
@@ -69,7 +73,8 @@ def prepare(
         )
         costs: dict[bool, float] = {}
     else:
-        plan, costs = make_plan(network, loader, data, options, time.monotonic() - began)
+        passes = 1 if weights is None else len(SHARES)
+        plan, costs = make_plan(network, loader, data, options, time.monotonic() - began, passes)
     stepper = Stepper(network, optimizer, precision=plan.precision, loss=options.loss, weights=weights)
     session = Session(
         folder, data, options, log, network, average, loader, stepper, plan, position, digest, began
@@ -85,7 +90,7 @@ def prepare(
 
 
 def make_plan(
-    network: Segmenter, loader: Loader, data: Dataset, options: TrainOptions, spent: float
+    network: Segmenter, loader: Loader, data: Dataset, options: TrainOptions, spent: float, passes: int
 ) -> tuple[Plan, dict[bool, float]]:
     """Time a few steps, choose the arithmetic, and fit the run into its budget."""
     began = time.monotonic()
@@ -107,7 +112,7 @@ def make_plan(
         per_image = _seconds_per_image(network, data.val, precision)
         share = VALIDATION_SHARE * budget / options.validations
         count = min(len(data.val), max(1, int(share / per_image)))
-    final = min(per_image * len(data.val), FINAL_SHARE * budget) + 2
+    final = min(passes * per_image * len(data.val), FINAL_SHARE * budget) + 2
     left = budget - spent - (time.monotonic() - began) - count * per_image * options.validations - final
     phases = phases_by_time(max(left, 1.0), size, options.coarse, lambda coarse: costs[coarse])
     return Plan(precision, phases, count, per_image), costs

@@ -17,10 +17,10 @@ _SHAPES = 5
 # Leaf colours from tone 0 to tone 1, for each season; a picture mixes two neighbouring seasons.
 _SEASONS = np.array(
     [
-        [(0.40, 0.50, 0.27), (0.52, 0.54, 0.34), (0.66, 0.58, 0.52)],  # spring, some in blossom
-        [(0.27, 0.36, 0.22), (0.36, 0.44, 0.26), (0.44, 0.46, 0.30)],  # summer
-        [(0.40, 0.42, 0.26), (0.62, 0.50, 0.29), (0.54, 0.36, 0.27)],  # autumn
-        [(0.29, 0.35, 0.31), (0.44, 0.40, 0.37), (0.52, 0.49, 0.47)],  # winter, conifers and bare twigs
+        [(0.30, 0.42, 0.20), (0.40, 0.47, 0.25), (0.52, 0.48, 0.38)],  # spring, some in blossom
+        [(0.20, 0.31, 0.16), (0.27, 0.38, 0.20), (0.35, 0.41, 0.23)],  # summer
+        [(0.27, 0.35, 0.18), (0.44, 0.40, 0.20), (0.48, 0.33, 0.20)],  # autumn
+        [(0.20, 0.29, 0.21), (0.28, 0.33, 0.24), (0.38, 0.36, 0.31)],  # winter, conifers and bare twigs
     ]
 )
 
@@ -94,6 +94,6 @@ def _stamps(sun: Sun) -> dict[int, list[tuple[NDArray[np.bool_], Field]]]:
             inside = distance <= edge
             u, v = x / edge, y / edge
             dome = np.sqrt(np.clip(1 - u * u - v * v, 0, 1))
-            shade = 0.62 + 0.34 * dome - 0.36 * (u * sun.x + v * sun.y) + 0.05 * bumps
+            shade = 0.62 + 0.36 * dome - 0.44 * (u * sun.x + v * sun.y) + 0.05 * bumps
             stamps[radius].append((inside, np.clip(shade, 0.42, 1.4).astype(np.float32)))
     return stamps

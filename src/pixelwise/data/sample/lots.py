@@ -106,8 +106,8 @@ def build_houses(
         inward = inward if inward @ (centre - start) > 0 else -inward
         place = 22.0
         while (road or rng.uniform() < 0.7) and place < length - 40:
-            front, depth = rng.uniform(30, 54), rng.uniform(26, 40)
-            setback = rng.uniform(20, 27)
+            front, depth = rng.uniform(36, 58), rng.uniform(30, 42)
+            setback = rng.uniform(19, 25)
             middle = start + along * (place + front / 2) + inward * (setback + depth / 2)
             houses += _try_building(rng, _rectangle(middle, along, front, depth), taken, flat=0.25)
             place += front + rng.uniform(9, 18)
@@ -121,7 +121,7 @@ def build_halls(rng: np.random.Generator, corners: Points, taken: Occupancy) -> 
     for _ in range(30):
         s, t = rng.uniform(0.2, 0.8, size=2)
         top, bottom = corners[0] + (corners[1] - corners[0]) * s, corners[3] + (corners[2] - corners[3]) * s
-        shape = _rectangle(top + (bottom - top) * t, along, rng.uniform(44, 92), rng.uniform(32, 58))
+        shape = _rectangle(top + (bottom - top) * t, along, rng.uniform(50, 96), rng.uniform(38, 60))
         halls += _try_building(rng, shape, taken, flat=0.6)
     return halls
 

@@ -22,8 +22,8 @@ TONES = {
     "ochre": (0.60, 0.48, 0.33),
     "sand": (0.67, 0.60, 0.47),
     "moss": (0.30, 0.38, 0.22),
-    "olive": (0.43, 0.46, 0.27),
-    "grass": (0.38, 0.50, 0.27),
+    "olive": (0.48, 0.50, 0.30),
+    "grass": (0.42, 0.53, 0.29),
     "straw": (0.61, 0.56, 0.38),
     "steel": (0.28, 0.37, 0.46),
     "teal": (0.23, 0.36, 0.36),
@@ -114,7 +114,7 @@ def roof(rng: np.random.Generator, angle: float) -> Material:
     """Roofing with ribs or rows of tiles across the direction `angle`."""
     base = _grained(rng, "roof", float(rng.uniform(0.0, 0.05)))
     return replace(
-        base, stripe=float(rng.uniform(0.07, 0.12)), angle=angle, period=float(rng.uniform(5, 6.5))
+        base, stripe=float(rng.uniform(0.11, 0.16)), angle=angle, period=float(rng.uniform(5.5, 6.5))
     )
 
 

@@ -98,7 +98,7 @@ def _paint_roads(town: Town, canvas: Canvas) -> None:
     seen.sort(key=lambda pair: (pair[0].paved, pair[0].width))  # the main roads run on top
     for road, surface in seen:
         if road.paved:
-            canvas.line(road.line, road.width + 5, surface.shaded(1.3))
+            canvas.line(road.line, road.width + 5, surface.shaded(1.5))
     for road, surface in seen:
         canvas.line(road.line, road.width, surface, ROAD)
     for road, surface in seen:
@@ -123,7 +123,7 @@ def _paint_lanes(road: Road, surface: Material, canvas: Canvas) -> None:
         return
     marks = [line[i : i + 3] for i in range(0, len(line) - 2, 5)]
     canvas.segments(marks, 2 if road.width > 17 else 1, surface.shaded(1.75))
-    if road.width > 17:
+    if road.width > 14:
         edge = road.width / 2 - 2.5
         canvas.segments([line + across * edge, line - across * edge], 1, surface.shaded(1.5))
 
@@ -152,7 +152,7 @@ def _paint_house(house: Building, canvas: Canvas, sun: Sun) -> None:
         if house.roof == "hip":
             facets += [(np.array([b, c, right]), along), (np.array([d, a, left]), -along)]
         for shape, normal in facets:
-            canvas.polygon(shape, house.material.shaded(1 + 0.36 * sun.facing(normal)))
+            canvas.polygon(shape, house.material.shaded(1 + 0.42 * sun.facing(normal)))
         canvas.segments([np.array([left, right])], 1, house.material.shaded(1.35))
     for u, v, half in house.boxes:
         centre = a + (b - a) * u + (d - a) * v

@@ -40,7 +40,7 @@ def draw_weather(rng: np.random.Generator) -> Weather:
     """Conditions drawn at random."""
     # Light comes from the south, give or take some hours, so shadows fall upwards.
     azimuth, elevation = rng.uniform(-2.5, -0.64), rng.uniform(0.7, 1.05)
-    light = rng.uniform(0.32, 0.6)
+    light = rng.uniform(0.3, 0.48)
     shade = light * np.array([0.92, 1.0, 1.14])
     gain = np.exp(rng.normal(0.0, 0.10)) * np.exp(rng.normal(0.0, 0.04, size=3))
     x, y = rng.integers(0, _PERIOD, size=2)
