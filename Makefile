@@ -14,7 +14,7 @@ demo: .venv/demo.stamp
 	$(BIN)/python examples/demo.py $(DEMO)
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .

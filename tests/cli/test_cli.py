@@ -75,12 +75,13 @@ def test_predict_keeps_names_and_sizes(run, shapes, tmp_path):
         "predict", run, shapes / "images" / "test", odd, "-o", tmp_path / "out", "--confidence"
     )
     assert result.returncode == 0, result.stderr
-    labels = PIL.Image.open(tmp_path / "out" / "labels" / odd.name)
-    assert labels.mode == "P"
-    assert labels.size == (51, 37)
+    with PIL.Image.open(tmp_path / "out" / "labels" / odd.name) as labels:
+        assert labels.mode == "P"
+        assert labels.size == (51, 37)
     assert len(list((tmp_path / "out" / "labels").iterdir())) == 3
     for kind in ("overlay", "confidence"):
-        assert PIL.Image.open(tmp_path / "out" / kind / odd.name).size == (51, 37)
+        with PIL.Image.open(tmp_path / "out" / kind / odd.name) as picture:
+            assert picture.size == (51, 37)
 
 
 def test_describe_and_models(run):

@@ -65,6 +65,8 @@ class ImageCache:
                 self._half.append((self._keep(halve(sample.image)), self._keep(sample.labels[::2, ::2])))
             if progress is not None:
                 progress(index + 1, len(samples))
+        if self._file is not None:
+            self._file.close()  # the mapped arrays keep what they need
 
     def __len__(self) -> int:
         return len(self.names)

@@ -171,10 +171,10 @@ def _before(core: nn.Module, node: fx.Node, first: int, last: int) -> tuple[int,
             return first // 2, last // 2
         return (first - 1) // 2, (last + 1) // 2
     module = core.get_submodule(str(node.target)) if node.op == "call_module" else None
-    if isinstance(module, (nn.Conv2d, nn.MaxPool2d)):
+    if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
         kernel, stride, padding, dilation = (
             int(value[0] if isinstance(value, tuple) else value)
-            for value in (module.kernel_size, module.stride, module.padding, module.dilation)
+            for value in (module.kernel_size, module.stride, module.padding, getattr(module, "dilation", 1))
         )
         return first * stride - padding, last * stride - padding + dilation * (kernel - 1)
     return first, last

@@ -72,9 +72,9 @@ def plan_town(rng: np.random.Generator, width: int, height: int) -> Town:
         rng,
         width,
         height,
-        spacing=float(rng.uniform(170, 210)),
+        spacing=float(rng.uniform(180, 215)),
         loops=float(rng.uniform(0.35, 0.6)),
-        unpaved=float(rng.uniform(0.2, 0.4)),
+        unpaved=float(rng.uniform(0.1, 0.25)),
     )
     rivers = _rivers(rng, width, height)
     taken = Occupancy(width, height)
@@ -140,7 +140,7 @@ def _use_cell(site: _Site, use: str, corners: Points, sides: list[bool]) -> None
         site.buildings += build_houses(rng, corners, sides, site.taken)
         _plant(site, corners, spacing=36, chance=0.6)
     elif use == "trade":
-        ground = materials.yard(rng) if rng.uniform() < 0.4 else materials.field(rng)
+        ground = materials.yard(rng) if rng.uniform() < 0.25 else materials.field(rng)
         site.patches.append(Patch(BACKGROUND, ((corners, ground),)))
         site.buildings += build_halls(rng, corners, site.taken)
         _plant(site, corners, spacing=44, chance=0.3)
@@ -153,7 +153,7 @@ def _use_cell(site: _Site, use: str, corners: Points, sides: list[bool]) -> None
         _plant(site, corners, spacing=70, chance=0.12)
     elif use == "wood":
         site.patches.append(_meadow(rng, corners))
-        _plant(site, corners, spacing=15, chance=0.97)
+        _plant(site, corners, spacing=13, chance=0.98)
     else:
         site.patches.append(_meadow(rng, corners))
         _dig_pond(site, corners)
@@ -217,13 +217,13 @@ def _plant(site: _Site, corners: Points, *, spacing: float, chance: float) -> No
 def _plant_avenues(site: _Site) -> None:
     """Rows of trees along some of the roads."""
     for road in site.lattice.roads:
-        if site.rng.uniform() > 0.25:
+        if site.rng.uniform() > 0.2:
             continue
         along = road.line[-1] - road.line[0]
         length = np.hypot(*along)
         if length < 60:
             continue
-        side = np.array([-along[1], along[0]]) / length * (road.width / 2 + 9) * site.rng.choice([-1, 1])
+        side = np.array([-along[1], along[0]]) / length * (road.width / 2 + 12) * site.rng.choice([-1, 1])
         steps = np.arange(0.14, 0.86, 26 / length)
         x, y = (np.interp(steps, np.linspace(0, 1, len(road.line)), road.line[:, i]) for i in (0, 1))
         points = np.stack([x, y], axis=1) + side + site.rng.normal(0, 1.5, size=(len(steps), 2))
@@ -232,6 +232,6 @@ def _plant_avenues(site: _Site) -> None:
 
 def _grow(site: _Site, points: Points) -> None:
     rng, count = site.rng, len(points)
-    radius = np.clip(rng.normal(11.0, 1.8, size=count), 7, 14)
+    radius = np.clip(rng.normal(12.0, 1.6, size=count), 8, 14)
     tone = np.clip(rng.uniform() + rng.normal(0, 0.18, size=count), 0, 1)
     site.crowns.append(np.column_stack([points, radius, tone, rng.uniform(size=count)]))

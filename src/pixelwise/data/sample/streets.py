@@ -121,5 +121,5 @@ def _road(rng: np.random.Generator, start: Points, end: Points, *, avenue: bool,
     t = np.linspace(0.0, 1.0, 9)[:, None]
     line = (1 - t) ** 2 * start + 2 * t * (1 - t) * middle + t**2 * end
     paved = avenue or rng.uniform() >= unpaved
-    width = int(rng.integers(21, 25) if avenue else rng.integers(16, 19) if paved else rng.integers(14, 18))
+    width = int(rng.integers(22, 26) if avenue else rng.integers(17, 20) if paved else rng.integers(15, 19))
     return Road(line, width, paved)
