@@ -1,6 +1,6 @@
 """The picture of the README: images of a test split, their truth, and what a model says.
 
-    python examples/picture.py demo/run demo/town docs/pictures/town.png
+python examples/picture.py demo/run demo/town docs/pictures/town.png
 """
 
 import sys

@@ -21,7 +21,11 @@ def batch(classes=4, seed=0, dtype=torch.float32):
 
 @pytest.mark.parametrize(
     ("smoothing", "weighted"),
-    [(0.0, False), (0.1, False), (0.0, True)],  # torch weights the smoothed part by other classes: no judge for both
+    [
+        (0.0, False),
+        (0.1, False),
+        (0.0, True),
+    ],  # torch weights the smoothed part by other classes: no judge for both
 )
 def test_cross_entropy_equals_torch(smoothing, weighted):
     logits, labels = batch()

@@ -83,8 +83,12 @@ def test_the_schedule_is_torch_onecycle():
         div_factor=25,
         cycle_momentum=False,
     )
-    for step in range(25):  # the linear rise, which torch ends at step 0.25 * 101 - 1; the fall is checked below
-        assert learning_rate(step * 0.25 / 24.25, options) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6)
+    for step in range(
+        25
+    ):  # the linear rise, which torch ends at step 0.25 * 101 - 1; the fall is checked below
+        assert learning_rate(step * 0.25 / 24.25, options) == pytest.approx(
+            optimizer.param_groups[0]["lr"], rel=1e-6
+        )
         optimizer.step()
         judge.step()
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(torch.optim.SGD([parameter], lr=0.1), T_max=100)

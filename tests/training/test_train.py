@@ -35,9 +35,7 @@ SETTINGS = [
 
 @pytest.fixture(scope="module")
 def run(shapes, tmp_path_factory):
-    return pw.train(
-        pw.open_dataset(shapes), out=tmp_path_factory.mktemp("run") / "r", options=SMALL
-    )
+    return pw.train(pw.open_dataset(shapes), out=tmp_path_factory.mktemp("run") / "r", options=SMALL)
 
 
 def command(*arguments):

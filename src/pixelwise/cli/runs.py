@@ -52,7 +52,13 @@ def train(  # noqa: PLR0913  the command line has more options than a function s
     if config is not None:
         document = read_yaml(config)
         settings = dict(document.get("options", document))
-    named: dict[str, Any] = {"model": model, "encoder": encoder, "batch": batch, "seed": seed, "device": device}
+    named: dict[str, Any] = {
+        "model": model,
+        "encoder": encoder,
+        "batch": batch,
+        "seed": seed,
+        "device": device,
+    }
     named |= {"minutes": minutes, "epochs": epochs, "size": parse_size(size)}
     settings |= {name: value for name, value in named.items() if value is not None}
     if minutes is not None or epochs is not None:  # one budget on the command line replaces the file's

@@ -65,8 +65,7 @@ class ImageCache:
                 self._half.append((self._keep(halve(sample.image)), self._keep(sample.labels[::2, ::2])))
             if progress is not None:
                 progress(index + 1, len(samples))
-        if self._file is not None:
-            self._file.close()  # the mapped arrays keep what they need
+        self._close()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,6 +73,10 @@ class ImageCache:
     def get(self, index: int, *, coarse: bool) -> tuple[Image, Labels]:
         """Image [H, W, C] and labels [H, W] of one image; `coarse` gives half the resolution."""
         return self._half[index] if coarse else self._full[index]
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()  # the mapped arrays keep what they need
 
     def _keep(self, array: NDArray[Any]) -> NDArray[Any]:
         self._bytes += array.nbytes

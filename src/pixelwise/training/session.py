@@ -109,7 +109,10 @@ class Session:
         left = self.options.validations - int(
             self.plan.progress(self.position.step) * self.options.validations
         )
-        final = min(self.final_passes * per_image * len(self.data.val), FINAL_SHARE * self.options.minutes * 60) + 2
+        final = (
+            min(self.final_passes * per_image * len(self.data.val), FINAL_SHARE * self.options.minutes * 60)
+            + 2
+        )
         return self.options.minutes * 60 - self.elapsed() - left * one - final
 
     def seconds_left(self) -> float:

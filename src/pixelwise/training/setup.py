@@ -55,7 +55,7 @@ def prepare(
         options=options.network,
     )
     network = network.to(device).train()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch's stubs lack it
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loader = Loader(
         cache, batch=options.batch, normalization=values, augment=options.augment, seed=options.seed
     )
@@ -82,7 +82,11 @@ def prepare(
     session.timed = costs
     session.seconds_before = position.seconds
     if not resume:
-        document: dict[str, Any] = {"pixelwise": __version__, "data": str(data.root), "dataset_sha256": digest}
+        document: dict[str, Any] = {
+            "pixelwise": __version__,
+            "data": str(data.root),
+            "dataset_sha256": digest,
+        }
         document |= {"options": dump(options), "plan": dump(plan), "split": data.split_names()}
         store_config(folder, document)
         _announce(session, weights)

@@ -89,7 +89,7 @@ class Canvas:
 
     def shadow(self) -> NDArray[np.float32]:
         """1 where the sun does not reach, 0 elsewhere, [H, W]."""
-        return np.asarray(self._shadow, dtype=np.float32) / 255
+        return np.asarray(self._shadow, dtype=np.float32) / np.float32(255)
 
     def _number(self, material: Material) -> int:
         self._rows.append(material.row())

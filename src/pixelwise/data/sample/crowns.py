@@ -94,6 +94,6 @@ def _stamps(sun: Sun) -> dict[int, list[tuple[NDArray[np.bool_], Field]]]:
             inside = distance <= edge
             u, v = x / edge, y / edge
             dome = np.sqrt(np.clip(1 - u * u - v * v, 0, 1))
-            shade = 0.62 + 0.36 * dome - 0.44 * (u * sun.x + v * sun.y) + 0.05 * bumps
+            shade = 0.56 + 0.34 * dome - 0.42 * (u * sun.x + v * sun.y) + 0.05 * bumps
             stamps[radius].append((inside, np.clip(shade, 0.42, 1.4).astype(np.float32)))
     return stamps

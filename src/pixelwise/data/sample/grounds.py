@@ -22,7 +22,8 @@ class Patch:
 
 
 def _inset(corners: Points, share: float) -> Points:
-    return corners + (corners.mean(axis=0) - corners) * share
+    shrunk: Points = corners + (corners.mean(axis=0) - corners) * share
+    return shrunk
 
 
 def blob(rng: np.random.Generator, corners: Points, share: float) -> Points:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from pixelwise.data.sample import materials
 from pixelwise.data.sample.materials import Material
-from pixelwise.data.sample.streets import Points, Road
+from pixelwise.data.sample.streets import Mask, Points, Road
 
 Roof = Literal["flat", "gable", "hip"]
 _COARSE = 4  # pixels of the town per cell of the occupancy map
@@ -52,13 +52,14 @@ class Occupancy:
         """Take a polygon."""
         self._draw.polygon([(x, y) for x, y in (corners / _COARSE).tolist()], fill=1)
 
-    def free(self, points: Points) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def free(self, points: Points) -> Mask:
         """For each point: is the ground free; beyond the edge it is."""
         taken = np.asarray(self._image)
         height, width = taken.shape
         column, row = np.floor(points / _COARSE).astype(int).T
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        return ~(inside & (taken[row.clip(0, height - 1), column.clip(0, width - 1)] > 0))
+        free: Mask = ~(inside & (taken[row.clip(0, height - 1), column.clip(0, width - 1)] > 0))
+        return free
 
     def all_free(self, corners: Points) -> bool:
         """Is a quadrilateral [4, 2] free throughout."""
@@ -144,7 +145,7 @@ def _try_building(
         (float(rng.uniform(0.2, 0.8)), float(rng.uniform(0.25, 0.75)), float(rng.uniform(1.6, 3.6)))
         for _ in range(count)
     ]
-    height = float(rng.uniform(9, 17) if first < 60 else rng.uniform(11, 20))
+    height = float(rng.uniform(12, 18) if first < 60 else rng.uniform(14, 21))
     return [Building(corners, height, roof, materials.roof(rng, angle), tuple(boxes))]
 
 

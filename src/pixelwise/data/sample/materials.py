@@ -1,4 +1,4 @@
-"""What surfaces look like. All classes draw their colours and grain from the same stock, on purpose.
+"""What surfaces look like. All classes draw from one stock of colours, at other odds, and share one grain.
 
 A grey roof, a worn road, gravel and glinting water may be the very same colour with the very same grain.
 What tells the classes apart is wider: outlines, shading, cast shadows, patterns of ten pixels and more.
@@ -17,7 +17,7 @@ TONES = {
     "slate": (0.37, 0.38, 0.40),
     "ash": (0.52, 0.52, 0.51),
     "pale": (0.70, 0.68, 0.64),
-    "brick": (0.56, 0.33, 0.25),
+    "brick": (0.60, 0.31, 0.23),
     "brown": (0.46, 0.36, 0.27),
     "ochre": (0.60, 0.48, 0.33),
     "sand": (0.67, 0.60, 0.47),
@@ -33,13 +33,13 @@ _TONE_VALUES = np.array(list(TONES.values()))
 # How often each tone serves for each kind of surface, in the order of TONES.
 #             char slat ash  pale bric brow ochr sand moss oliv gras stra stee teal
 _MIX = {
-    "field": (0.05, 0.05, 0.1, 0.1, 0.05, 0.3, 0.3, 0.1, 1.2, 5.0, 6.0, 1.4, 0.05, 0.1),
+    "field": (0.05, 0.05, 0.1, 0.1, 0.05, 0.2, 0.2, 0.1, 0.8, 5.0, 7.0, 1.1, 0.05, 0.1),
     "yard": (0.1, 0.6, 2.0, 3.0, 0.1, 0.3, 0.8, 2.0, 0.1, 0.5, 0.5, 0.6, 0.05, 0.05),
-    "roof": (0.7, 1.2, 0.6, 0.9, 9.0, 1.2, 0.8, 0.3, 0.2, 0.3, 0.2, 0.3, 0.5, 0.2),
+    "roof": (0.7, 1.1, 0.5, 0.8, 9.0, 0.7, 0.5, 0.3, 0.15, 0.25, 0.2, 0.3, 0.5, 0.2),
     "paved": (0.5, 5.0, 5.5, 0.8, 0.02, 0.1, 0.1, 0.1, 0.02, 0.02, 0.02, 0.05, 0.1, 0.05),
     "dirt":   (0.1, 0.2, 0.3, 0.4, 0.7, 2.0, 2.5, 2.0, 0.1, 0.5, 0.2, 1.2, 0.1, 0.1),
     "water":  (1.2, 0.5, 0.2, 0.1, 0.1, 0.5, 0.3, 0.1, 0.8, 0.5, 0.2, 0.1, 5.0, 5.5),
-    "soil":   (0.2, 0.3, 0.5, 0.4, 1.4, 5.0, 4.0, 2.0, 0.1, 0.3, 0.2, 0.6, 0.1, 0.1),
+    "soil": (0.2, 0.2, 0.4, 0.4, 0.5, 5.0, 4.0, 2.5, 0.1, 0.3, 0.2, 0.6, 0.05, 0.05),
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pixelwise.data.sample.grounds import Patch
 from pixelwise.data.sample.lots import Building, Car
 from pixelwise.data.sample.materials import BUILDING, ROAD, WATER, Material
 from pixelwise.data.sample.plan import Pool, River, Town
-from pixelwise.data.sample.streets import Points, Road
+from pixelwise.data.sample.streets import Mask, Points, Road
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,15 @@ def paint_town(town: Town, canvas: Canvas, sun: Sun) -> None:
         _paint_house(house, canvas, sun)
 
 
-def road_mask(town: Town) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+def road_mask(town: Town) -> Mask:
     """Where the roads of the whole town run [H, W], before anything hides them."""
     canvas = Canvas(0, 0, town.width, town.height, town.ground)
     _paint_roads(town, canvas)
-    return canvas.labels() == ROAD
+    roads: Mask = canvas.labels() == ROAD
+    return roads
 
 
-def _near(crowns: Points, canvas: Canvas) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _near(crowns: Points, canvas: Canvas) -> Mask:
     x, y = crowns[:, 0], crowns[:, 1]
     across = (x > canvas.left - 50) & (x < canvas.left + canvas.width + 50)
     return across & (y > canvas.top - 50) & (y < canvas.top + canvas.height + 50)
@@ -153,7 +154,8 @@ def _paint_house(house: Building, canvas: Canvas, sun: Sun) -> None:
             facets += [(np.array([b, c, right]), along), (np.array([d, a, left]), -along)]
         for shape, normal in facets:
             canvas.polygon(shape, house.material.shaded(1 + 0.42 * sun.facing(normal)))
-        canvas.segments([np.array([left, right])], 1, house.material.shaded(1.35))
+        gutter = np.array([a, b, c, d, a])
+        canvas.segments([np.array([left, right]), gutter], 2, house.material.shaded(1.4))
     for u, v, half in house.boxes:
         centre = a + (b - a) * u + (d - a) * v
         box = centre + np.array([-along - across, along - across, along + across, across - along]) * half

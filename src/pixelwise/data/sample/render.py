@@ -42,15 +42,15 @@ def draw_weather(rng: np.random.Generator) -> Weather:
     azimuth, elevation = rng.uniform(-2.5, -0.64), rng.uniform(0.7, 1.05)
     light = rng.uniform(0.3, 0.48)
     shade = light * np.array([0.92, 1.0, 1.14])
-    gain = np.exp(rng.normal(0.0, 0.10)) * np.exp(rng.normal(0.0, 0.04, size=3))
+    gain = np.exp(rng.normal(0.0, 0.08)) * np.exp(rng.normal(0.0, 0.035, size=3))
     x, y = rng.integers(0, _PERIOD, size=2)
     return Weather(
         sun=Sun(float(np.cos(azimuth)), float(np.sin(azimuth)), float(1 / np.tan(elevation))),
         shade=(float(shade[0]), float(shade[1]), float(shade[2])),
         gain=(float(gain[0]), float(gain[1]), float(gain[2])),
-        haze=float(rng.uniform(0.0, 0.10)),
+        haze=float(rng.uniform(0.0, 0.08)),
         gamma=float(rng.uniform(0.85, 1.1)),
-        saturation=float(rng.uniform(0.75, 1.2)),
+        saturation=float(rng.uniform(0.8, 1.2)),
         blur=float(rng.uniform(0.4, 0.8)),
         noise=float(rng.uniform(1.0, 5.0)),
         season=float(rng.uniform()),
@@ -105,10 +105,12 @@ class _Fields:
         self._rows = (np.arange(canvas.height) + canvas.top + weather.offset[1]) % _PERIOD
         self._columns = (np.arange(canvas.width) + canvas.left + weather.offset[0]) % _PERIOD
 
-    def get(self, number: int, *, turned: bool = False) -> Field:
-        rows, columns = self._rows, self._columns
-        field = _noise()[number]
-        return field.T[rows][:, columns] if turned else field[rows][:, columns]
+    def get(self, number: int) -> Field:
+        return _noise()[number][self._rows][:, self._columns]
+
+    def sensor(self, channel: int) -> Field:
+        """White noise that has nothing to do with the grain of the ground or with the other channels."""
+        return _noise()[0].T[(self._rows + 137 * channel) % _PERIOD][:, self._columns]
 
     def fine(self) -> Field:
         return self.get(0) * np.float32(0.05) + self.get(1) * np.float32(0.06)
@@ -145,7 +147,6 @@ def _photograph(scene: Field, fields: _Fields, weather: Weather) -> NDArray[np.u
     """What the camera makes of the lit scene: uint8 [H, W, 3]."""
     grey = scene.mean(axis=2)
     picture = np.empty(scene.shape, np.uint8)
-    noise = fields.get(0, turned=True)
     for channel in range(3):
         band = grey + (scene[..., channel] - grey) * np.float32(weather.saturation)
         band = ndimage.gaussian_filter(band, weather.blur, truncate=3.0)
@@ -154,6 +155,6 @@ def _photograph(scene: Field, fields: _Fields, weather: Weather) -> NDArray[np.u
         np.clip(band, 0.004, 1.0, out=band)
         np.power(band, np.float32(weather.gamma), out=band)
         band *= 255
-        band += np.roll(noise, 37 * channel, axis=1) * np.float32(weather.noise)
+        band += fields.sensor(channel) * np.float32(weather.noise)
         picture[..., channel] = np.clip(np.rint(band), 0, 255)
     return picture

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
+Mask = NDArray[np.bool_]
 Points = NDArray[np.float64]  # [N, 2], x to the right and y downwards, in pixels of the town
 
 
@@ -66,12 +67,14 @@ def lay_streets(
             np.stack([index[:-1].ravel(), index[1:].ravel()], axis=1),
         ]
     )
-    inside = ((flat > 8) & (flat < (width - 8, height - 8))).all(axis=1)
+    inside = np.all((flat > 8) & (flat < np.array([width - 8, height - 8])), axis=1)
     ends_inside = inside[pairs].sum(axis=1)
     # Avenues: whole rows and columns of the lattice that are cheap for the spanning tree.
-    avenue_row, avenue_column = rng.uniform(size=rows) < 0.4, rng.uniform(size=columns) < 0.4
+    avenue_row = rng.uniform(0, 1, rows) < 0.4
+    avenue_column = rng.uniform(0, 1, columns) < 0.4
     horizontal = np.arange(len(pairs)) < rows * (columns - 1)
-    avenue = np.where(horizontal, avenue_row[pairs[:, 0] // columns], avenue_column[pairs[:, 0] % columns])
+    start_row, start_column = np.divmod(pairs[:, 0], columns)
+    avenue: Mask = np.where(horizontal, avenue_row[start_row], avenue_column[start_column])
     cost = rng.uniform(0.5, 1.5, size=len(pairs)) - 0.4 * avenue
     within = ends_inside == 2
     graph = coo_array((cost[within], (pairs[within, 0], pairs[within, 1])), shape=(len(flat), len(flat)))
