@@ -67,14 +67,14 @@ def lay_streets(
             np.stack([index[:-1].ravel(), index[1:].ravel()], axis=1),
         ]
     )
-    inside = np.all((flat > 8) & (flat < np.array([width - 8, height - 8])), axis=1)
+    inside: Mask = np.asarray(np.all((flat > 8) & (flat < np.array([width - 8, height - 8])), axis=1))
     ends_inside = inside[pairs].sum(axis=1)
     # Avenues: whole rows and columns of the lattice that are cheap for the spanning tree.
-    avenue_row = rng.uniform(0, 1, rows) < 0.4
-    avenue_column = rng.uniform(0, 1, columns) < 0.4
+    avenue_row: Mask = rng.random(rows) < 0.4
+    avenue_column: Mask = rng.random(columns) < 0.4
     horizontal = np.arange(len(pairs)) < rows * (columns - 1)
-    start_row, start_column = np.divmod(pairs[:, 0], columns)
-    avenue: Mask = np.where(horizontal, avenue_row[start_row], avenue_column[start_column])
+    start_row, start_column = pairs[:, 0] // columns, pairs[:, 0] % columns
+    avenue = np.where(horizontal, avenue_row[start_row], avenue_column[start_column])
     cost = rng.uniform(0.5, 1.5, size=len(pairs)) - 0.4 * avenue
     within = ends_inside == 2
     graph = coo_array((cost[within], (pairs[within, 0], pairs[within, 1])), shape=(len(flat), len(flat)))
