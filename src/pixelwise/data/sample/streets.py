@@ -70,8 +70,8 @@ def lay_streets(
     inside: Mask = np.asarray(np.all((flat > 8) & (flat < np.array([width - 8, height - 8])), axis=1))
     ends_inside = inside[pairs].sum(axis=1)
     # Avenues: whole rows and columns of the lattice that are cheap for the spanning tree.
-    avenue_row: Mask = rng.random(rows) < 0.4
-    avenue_column: Mask = rng.random(columns) < 0.4
+    avenue_row: Mask = np.less(rng.random(rows), 0.4)
+    avenue_column: Mask = np.less(rng.random(columns), 0.4)
     horizontal = np.arange(len(pairs)) < rows * (columns - 1)
     start_row, start_column = pairs[:, 0] // columns, pairs[:, 0] % columns
     avenue = np.where(horizontal, avenue_row[start_row], avenue_column[start_column])
