@@ -191,7 +191,7 @@ def _save(stem: Path, array: Picture, town: Town, job: _Job, *, column: int, row
     image.save(buffer, "PNG", compress_level=1)
     write_bytes(stem.with_suffix(".png"), buffer.getvalue())
     half = town.pixel_size / 2
-    lines = (town.pixel_size, 0.0, 0.0, -town.pixel_size, x, y)
+    lines = (town.pixel_size, 0.0, 0.0, -town.pixel_size, x + half, y - half)
     write_text(stem.with_suffix(".pgw"), "".join(f"{value:.6f}\n" for value in lines))
 
 
