@@ -45,5 +45,6 @@ clean:
 	touch $@
 
 .venv/bench.stamp: pyproject.toml .venv/dev.stamp
+	$(BIN)/python -m pip install --quiet huggingface-hub tqdm -c constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/requirements.txt
 	touch $@

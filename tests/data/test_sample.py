@@ -138,6 +138,8 @@ def test_without_rasterio_there_are_png_files_with_world_files(
     assert world[0][1:4] == [0.0, 0.0, -size]
     assert world[1][4] - world[0][4] == pytest.approx(96 * size)
     assert world[1][5] == world[0][5]
+    # A world file names the centre of the first pixel, and the first town of train has its corner here.
+    assert world[0][4:] == pytest.approx([400_000 + size / 2, 5_000_000 - size / 2], abs=1e-5)
     mask = Image.open(folder / "masks" / "train" / "train_000.png")
     assert mask.mode == "P"
     assert tuple(mask.getpalette()[3:6]) == CLASSES[1].rgb

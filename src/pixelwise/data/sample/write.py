@@ -185,7 +185,6 @@ def _save(stem: Path, array: Picture, town: Town, job: _Job, *, column: int, row
         return
     image = Image.fromarray(array)
     if palette is not None:
-        image = Image.frombytes("P", image.size, image.tobytes())
         image.putpalette([value for color in palette.values() for value in color])
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
