@@ -105,6 +105,18 @@ def test_a_newer_format_asks_for_an_update(bundle, tmp_path):
         load(path)
 
 
+@pytest.mark.parametrize("start", [b"\x80", b"PK"])
+def test_a_header_whose_length_looks_like_a_pickle(bundle, tmp_path, start):
+    raw = bundle.read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    longer = size
+    while not longer.to_bytes(8, "little").startswith(start):
+        longer += 1
+    path = tmp_path / "padded.safetensors"
+    path.write_bytes(longer.to_bytes(8, "little") + raw[8 : 8 + size] + b" " * (longer - size) + raw[8 + size :])
+    assert load(path).name == "unet"
+
+
 def test_a_foreign_safetensors_file(tmp_path):
     path = tmp_path / "other.safetensors"
     path.write_bytes(serialize({"x": torch.zeros(2)}))

@@ -175,7 +175,8 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
     try:
         with path.open("rb") as stream:
             start = stream.read(16)
-        if start[:2] == b"PK" or start[:1] == b"\x80":
+        # A safetensors file begins with the length of its header, which may look like a pickle's first bytes.
+        if start[8:9] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
             raise BundleError(
                 "is a pickle or zip archive under the name of a bundle; it was not opened, for loading one can "
                 "run code",

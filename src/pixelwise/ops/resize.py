@@ -18,7 +18,7 @@ def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
 
     >>> import torch
     >>> resize_labels(torch.tensor([[[0, 3], [255, 1]]]), (1, 4)).tolist()
-    [[[0, 0, 3, 3]]]
+    [[[255, 255, 1, 1]]]
     """
     if labels.shape[-2:] == size:
         return labels
