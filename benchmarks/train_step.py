@@ -106,7 +106,7 @@ def peer(images: torch.Tensor, labels: torch.Tensor, *, tuned: bool) -> Callable
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 

@@ -51,25 +51,17 @@ def segmentation_loss(
     Returns:
         A scalar; 0 (with zero gradients) when every pixel is ignored.
     """
-    rows, targets = pixels(logits, labels)
-    if logits.shape[1] == 1:  # the sigmoid of the one logit is the probability of the second class
-        log_p = F.logsigmoid(torch.cat([-rows, rows], dim=1))
+    targets = labels.long()
+    # Planes, one after the other: log-softmax over channels is then vectorised along the pixels.
+    planes = logits.float().contiguous()
+    if planes.shape[1] == 1:  # the sigmoid of the one logit is the probability of the second class
+        log_p = F.logsigmoid(torch.cat([-planes, planes], dim=1))
     else:
-        log_p = F.log_softmax(rows, dim=1)
+        log_p = F.log_softmax(planes, dim=1)
     loss = cross_entropy(log_p, targets, smoothing=options.smoothing, weights=weights)
     if options.overlap_weight:
         loss = loss + options.overlap_weight * overlap_loss(log_p.exp(), targets, kind=options.overlap)
     return loss
-
-
-def pixels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits as float32 rows [M, K] and labels as int64 [M], one row per pixel.
-
-    Free of copies for channels_last logits; softmax over the last axis is several times faster on CPU than
-    over channels of an image.
-    """
-    rows = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1]).float()
-    return rows, labels.reshape(-1).long()
 
 
 def cross_entropy(
@@ -78,8 +70,8 @@ def cross_entropy(
     """Mean over counted pixels of -log p of the true class, smoothed towards the mean over classes.
 
     Args:
-        log_p: Log-probabilities [M, K].
-        targets: int64 [M] with IGNORE.
+        log_p: Log-probabilities [N, K, ...].
+        targets: int64 [N, ...] with IGNORE.
         smoothing: Share of the target spread evenly over all classes.
         weights: [K], the mean is weighted by the true class's weight.
     """
@@ -99,17 +91,18 @@ def overlap_loss(p: Tensor, targets: Tensor, *, kind: Literal["dice", "iou"]) ->
     image alone. Dice: Milletari et al., V-Net, 2016; IoU: Rahman and Wang, 2016.
 
     Args:
-        p: Probabilities [M, K].
-        targets: int64 [M] with IGNORE.
+        p: Probabilities [N, K, ...].
+        targets: int64 [N, ...] with IGNORE.
         kind: Which ratio.
     """
     counted = targets != IGNORE
     safe = targets.masked_fill(~counted, 0)
     of_truth = p.gather(1, safe[:, None])[:, 0] * counted
-    size = p.shape[1]
-    intersection = torch.zeros(size, dtype=p.dtype).to(p.device).index_add(0, safe, of_truth)
-    truth = torch.zeros_like(intersection).index_add(0, safe, counted.to(p.dtype))
-    total = (counted.to(p.dtype)[None, :] @ p)[0] + truth
+    zeros = torch.zeros(p.shape[1], dtype=p.dtype, device=p.device)
+    intersection = zeros.index_add(0, safe.reshape(-1), of_truth.reshape(-1))
+    truth = zeros.index_add(0, safe.reshape(-1), counted.reshape(-1).to(p.dtype))
+    others = [axis for axis in range(p.ndim) if axis != 1]
+    total = (p * counted[:, None]).sum(others) + truth
     if kind == "dice":
         ratio = 2 * intersection / total.clamp_min(1e-12)
     else:

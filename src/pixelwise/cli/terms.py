@@ -67,6 +67,8 @@ def open_data(
     dataset = open_dataset(path, classes=classes, split=splits, seed=seed)
     if splits is not None or not stored:
         return dataset
+    if dataset.split_names() == stored:
+        return dataset
     there = {name for names in dataset.split_names().values() for name in names}
     if not there.issuperset(name for names in stored.values() for name in names):
         return dataset  # another dataset: its own split
