@@ -2,8 +2,8 @@
 
 U-Net on ResNet18, 11 classes, batch 8, 256 x 256, forward, loss, backward and update. The peer runs as its
 examples run it (eager float32, cross-entropy, Adam) and at a better setting (bfloat16, channels last). Contenders
-alternate within one process; medians over the rounds. The same weights are loaded into both networks and their
-logits compared first.
+alternate, each in a process of its own; medians over the rounds. The same weights are loaded into both
+networks and their logits compared first.
 
     python benchmarks/train_step.py --out benchmarks/results/train_step.json
 """
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 import torch
 from torch.nn import functional as F
@@ -33,6 +33,7 @@ from pixelwise.training.options import OptimOptions
 from pixelwise.training.step import Stepper
 
 BATCH, SIZE, CLASSES = 8, 256, 11
+CONTENDERS = ("smp float32", "smp bfloat16", "pixelwise")
 
 
 def main() -> None:
@@ -42,25 +43,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--out", type=Path, default=None)
     given = parser.parse_args()
-    torch.manual_seed(0)
-    images = torch.randn(BATCH, 3, SIZE, SIZE)
-    labels = torch.randint(0, CLASSES, (BATCH, SIZE, SIZE))
-    contenders = {
-        "smp float32": peer(images, labels, tuned=False),
-        "smp bfloat16": peer(images, labels, tuned=True),
-    }
+    load = os.getloadavg()[0]
     compare()
-    keep_memory()  # helps every contender alike, since they share the process
-    contenders["pixelwise"] = ours(images, labels)
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for step in contenders.values():
-        step()
+    context = multiprocessing.get_context("spawn")
+    pipes = {}
+    for name in CONTENDERS:  # a process each, so that none runs with another's memory settings
+        pipes[name], end = context.Pipe()
+        context.Process(target=contend, args=(name, given.steps, end), daemon=True).start()
+        pipes[name].recv()  # warm
+    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for _ in range(given.rounds):
-        for name, step in contenders.items():
-            for _ in range(given.steps):
-                began = time.perf_counter()
-                step()
-                seconds[name].append(time.perf_counter() - began)
+        for name, pipe in pipes.items():
+            pipe.send("go")
+            seconds[name] += pipe.recv()
     speed = {name: round(BATCH / median(times), 2) for name, times in seconds.items()}
     result = {
         "images_per_second": speed,
@@ -73,12 +68,33 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.processor() or platform.machine(),
-        "load_before": os.getloadavg()[0],
+        "load_before": load,
     }
     print(json.dumps(result, indent=2))
     if given.out is not None:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def contend(name: str, steps: int, pipe: Connection) -> None:
+    """Hold one contender and time its steps whenever asked."""
+    if name == "pixelwise":  # as the command line does
+        os.environ["THP_MEM_ALLOC_ENABLE"] = "1"
+        keep_memory()
+    torch.manual_seed(0)
+    images = torch.randn(BATCH, 3, SIZE, SIZE)
+    labels = torch.randint(0, CLASSES, (BATCH, SIZE, SIZE))
+    step = ours(images, labels) if name == "pixelwise" else peer(images, labels, tuned=name == "smp bfloat16")
+    for _ in range(3):
+        step()
+    pipe.send("warm")
+    while pipe.recv() == "go":
+        seconds = []
+        for _ in range(steps):
+            began = time.perf_counter()
+            step()
+            seconds.append(time.perf_counter() - began)
+        pipe.send(seconds)
 
 
 def ours(images: torch.Tensor, labels: torch.Tensor) -> Callable[[], float]:
