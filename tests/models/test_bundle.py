@@ -113,7 +113,9 @@ def test_a_header_whose_length_looks_like_a_pickle(bundle, tmp_path, start):
     while not longer.to_bytes(8, "little").startswith(start):
         longer += 1
     path = tmp_path / "padded.safetensors"
-    path.write_bytes(longer.to_bytes(8, "little") + raw[8 : 8 + size] + b" " * (longer - size) + raw[8 + size :])
+    path.write_bytes(
+        longer.to_bytes(8, "little") + raw[8 : 8 + size] + b" " * (longer - size) + raw[8 + size :]
+    )
     assert load(path).name == "unet"
 
 

@@ -72,8 +72,9 @@ class RunLog:
         self._store(row, ("mean_iou",))
 
     def event(self, row: dict[str, Any], text: str) -> None:
-        """Something worth keeping: a plan revised, a run resumed."""
-        self.say(text)
+        """Something worth keeping: a plan revised, a run resumed; `text` is for the reader, if not empty."""
+        if text:
+            self.say(text)
         self._store(row, ())
 
     def rows(self) -> list[dict[str, Any]]:

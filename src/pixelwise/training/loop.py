@@ -156,7 +156,7 @@ def _loop(session: Session, stop: StopRequest) -> None:
                 save(session.current, session.folder / FILE_NAME, facts=session.facts({}))
             write_page(session)
             raise KeyboardInterrupt(stop.signal)
-        if position.step % 50 == 0 and not last:
+        if position.step % max(5, session.plan.steps // 40) == 0 and not last:
             _keep_to_the_clock(session)
 
 
@@ -217,7 +217,9 @@ def _keep_to_the_clock(session: Session) -> None:
         "seconds": round(session.elapsed(), 2),
         "steps": session.plan.steps,
     }
-    session.log.event(event, f"plan revised to keep the time: {before} -> {session.plan.steps} steps")
+    large = abs(session.plan.steps - before) > 0.1 * before  # small ones only go to metrics.jsonl
+    text = f"plan revised to keep the time: {before} -> {session.plan.steps} steps"
+    session.log.event(event, text if large else "")
 
 
 def _step_seed(seed: int, step: int) -> int:
