@@ -118,9 +118,7 @@ def _loop(session: Session, stop: StopRequest) -> None:
         phase = session.plan.phase(step)
         progress = session.plan.progress(step)
         rate = learning_rate(progress, options.optim)
-        torch.manual_seed(
-            _step_seed(options.seed, step)
-        )  # dropout: a function of seed and step, like the batch
+        torch.manual_seed(_step_seed(options.seed, step))  # dropout depends on them alone, like the batch
         batch = loader.batch(step, phase.size, coarse=phase.coarse)
         loss = stepper.run(batch, lr=rate)
         if not abs(loss) < float("inf"):
