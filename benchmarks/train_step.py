@@ -56,6 +56,8 @@ def main() -> None:
         for name, pipe in pipes.items():
             pipe.send("go")
             seconds[name] += pipe.recv()
+    for pipe in pipes.values():
+        pipe.send("stop")
     speed = {name: round(BATCH / median(times), 2) for name, times in seconds.items()}
     result = {
         "images_per_second": speed,
