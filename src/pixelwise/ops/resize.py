@@ -1,4 +1,4 @@
-"""The one interpolation convention: bilinear with align_corners=False, labels by nearest; and padding."""
+"""The one interpolation convention, bilinear with align_corners=False; and padding."""
 
 from __future__ import annotations
 
@@ -11,19 +11,6 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if maps.shape[-2:] == size:
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-
-
-def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resample labels [N, h, w] to [N, *size] by nearest, so that no new value can appear.
-
-    >>> import torch
-    >>> resize_labels(torch.tensor([[[0, 3], [255, 1]]]), (1, 4)).tolist()
-    [[[255, 255, 1, 1]]]
-    """
-    if labels.shape[-2:] == size:
-        return labels
-    floats = labels[:, None].float()  # class indices up to 255 are exact in float32
-    return F.interpolate(floats, size=size, mode="nearest-exact")[:, 0].to(labels.dtype)
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
