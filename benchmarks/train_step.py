@@ -31,6 +31,7 @@ from pixelwise.training.machine import keep_memory
 from pixelwise.training.optim import make_optimizer
 from pixelwise.training.options import OptimOptions
 from pixelwise.training.step import Stepper
+from pixelwise.training.tasks import Segment
 
 BATCH, SIZE, CLASSES = 8, 256, 11
 CONTENDERS = ("smp float32", "smp bfloat16", "pixelwise")
@@ -104,7 +105,7 @@ def ours(images: torch.Tensor, labels: torch.Tensor) -> Callable[[], float]:
     net = pw.build("unet", encoder="resnet18", classes=CLASSES).to(memory_format=torch.channels_last).train()
     optimizer = make_optimizer(net, OptimOptions())
     loss = LossOptions(overlap_weight=0.0)  # the peer has cross-entropy alone
-    stepper = Stepper(net, optimizer, precision="bfloat16", loss=loss, weights=None)
+    stepper = Stepper(net, Segment(), optimizer, precision="bfloat16", loss=loss, weights=None)
     batch = Batch(images.contiguous(memory_format=torch.channels_last), labels.to(torch.uint8), ())
     return lambda: stepper.run(batch, lr=1e-3)
 

@@ -1,0 +1,190 @@
+"""Run the experiments of the course one by one; each stores its result as JSON in recipes/results.
+
+    python recipes/course/run.py --list
+    python recipes/course/run.py unet@camvid --data DATA --seed 0
+    python recipes/course/run.py --table
+
+DATA holds the datasets by name (camvid, aerial, digits, xray). Prepared copies and run folders go to --work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RESULTS = ROOT / "recipes" / "results"
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: NAME@DATA, what it shows, and its options."""
+
+    name: str
+    data: str
+    shows: str
+    options: dict[str, Any]
+
+
+def experiments() -> dict[str, Experiment]:
+    """All of experiments.yaml by name."""
+    document = _document()
+    found = {}
+    for group in document["groups"].values():
+        for name, own in group["runs"].items():
+            for data in group["data"]:
+                options = _merged(group["all"], own)
+                found[f"{name}@{data}"] = Experiment(name, data, group["shows"], options)
+    return found
+
+
+def run(experiment: Experiment, folder: Path, work: Path, seed: int) -> dict[str, Any]:
+    """Prepare the data, train, evaluate on the test split; the result as plain values."""
+    import torch
+
+    import pixelwise as pw
+    from pixelwise.config import fill
+    from pixelwise.models.bundle import load_network
+
+    data = _opened(experiment, folder, work)
+    options = fill(pw.TrainOptions(), {**experiment.options, "seed": seed})
+    out = work / "runs" / f"{experiment.name}@{experiment.data}-seed{seed}"
+    began = time.monotonic()
+    trained = pw.train(data, out=out, options=options)
+    minutes = (time.monotonic() - began) / 60
+    model = load_network(out)
+    scores = pw.evaluate(model, data.test, out=out / "test")
+    measure, value = scores.headline
+    return {
+        "experiment": f"{experiment.name}@{experiment.data}",
+        "shows": experiment.shows,
+        "command": f"python recipes/course/run.py {experiment.name}@{experiment.data} --data DATA --seed {seed}",
+        "seed": seed,
+        "minutes": round(minutes, 2),
+        "steps": trained.steps,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "measure": measure,
+        "test": round(value, 5),
+        "validation": trained.score,
+        "scores": scores.as_dict(),
+        "options": experiment.options,
+        "machine": {
+            "processor": _processor(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        },
+        "revision": _revision(),
+    }
+
+
+def table() -> str:
+    """All stored results as a Markdown table, one row per experiment with its seeds."""
+    stored = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*@*.json"))]
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for result in stored:
+        by_name.setdefault(result["experiment"], []).append(result)
+    lines = [
+        "| experiment | measure | test | seeds | minutes | steps | parameters |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, results in by_name.items():
+        values = [result["test"] for result in results]
+        mean = f"{sum(values) / len(values):.3f}"
+        spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
+        first = results[0]
+        lines.append(
+            f"| {name} | {first['measure'].replace('_', ' ')} | {mean}{spread} | {len(values)} | "
+            f"{first['minutes']:.1f} | {first['steps']} | {first['parameters']:,} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Parse, run, store."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help="experiments, as --list names them")
+    parser.add_argument("--data", type=Path, help="folder of the datasets")
+    parser.add_argument("--work", type=Path, default=Path("course-work"), help="for copies and run folders")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    given = parser.parse_args()
+    known = experiments()
+    if given.table:
+        print(table())
+        return 0
+    if given.list or not given.names:
+        for name, experiment in known.items():
+            print(f"{name:<32} {experiment.shows}")
+        return 0
+    unknown = [name for name in given.names if name not in known]
+    if unknown or given.data is None:
+        print(f"unknown: {', '.join(unknown)}; see --list" if unknown else "give --data", file=sys.stderr)
+        return 2
+    for name in given.names:
+        result = run(known[name], given.data, given.work, given.seed)
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{name}-seed{given.seed}.json"
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(f"{name}  {result['measure']} {result['test']:.4f}  {path}")
+    return 0
+
+
+def _opened(experiment: Experiment, folder: Path, work: Path) -> Any:
+    from prepare import prepare
+
+    import pixelwise as pw
+
+    facts = _document()["data"][experiment.data]
+    source = folder / facts["from"]
+    classes = ROOT / facts["classes"] if "classes" in facts else None
+    split = f"{source}/{facts['splits']}" if "splits" in facts else None
+    if experiment.options.get("task", "segment") == "segment":
+        data = pw.open_dataset(source, classes=classes, split=split)
+        copy = prepare(data, work / "data" / experiment.data, size=facts.get("size"), cut=facts.get("tiles"))
+        return pw.open_dataset(copy)
+    return pw.open_dataset(source)
+
+
+def _document() -> dict[str, Any]:
+    import yaml
+
+    document: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "experiments.yaml").read_text())
+    return document
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = {**merged[key], **value} if both else value
+    return merged
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _revision() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
