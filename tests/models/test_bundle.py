@@ -130,7 +130,7 @@ def test_weights_that_are_not_numbers(tmp_path):
     net = build("unet", classes=2, options=NetworkOptions(decoder_channels=(8,)))
     with torch.no_grad():
         net.head.bias[0] = float("nan")
-    with pytest.raises(BundleError, match=r"not finite in head\.bias"):
+    with pytest.raises(BundleError, match=r"not finite in decoder.head\.bias"):
         load(save(net, tmp_path / "nan.safetensors"))
 
 

@@ -2,33 +2,241 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.errors import OptionError
+from pixelwise.models.interfaces import Norm
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, a multiple of 8 and at least 8; unchanged at width 1."""
+    return channels if width == 1 else max(8, 8 * round(channels * width / 8))
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    """The named normalisation; `group` takes groups of 8 channels, or one group where that does not divide."""
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    if norm == "instance":
+        return nn.GroupNorm(channels, channels)  # has weights, and works on a map of one pixel
+    if norm == "group":
+        return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
+    return nn.Identity()
+
 
 class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch normalisation, ReLU; the size stays unless `stride` says otherwise."""
+    """Convolution, normalisation, ReLU.
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
+    The size stays (for odd kernels) unless `stride` or `padding` say otherwise; the convolution has a bias only
+    where no normalisation follows, or when `bias` asks for it.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+        padding: int | None = None,
+        norm: Norm = "batch",
+        bias: bool | None = None,
+    ) -> None:
+        around = dilation * (kernel // 2) if padding is None else padding
+        with_bias = norm == "none" if bias is None else bias
+        convolution = nn.Conv2d(
+            inputs, outputs, kernel, stride=stride, padding=around, dilation=dilation, bias=with_bias
         )
+        layers = [convolution, norm_layer(norm, outputs), nn.ReLU(inplace=True)]
+        super().__init__(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
+
+
+class Unpool(nn.Module):
+    """Put each value where the maximum of its 2 x 2 window lies in `guide`, and zeros elsewhere.
+
+    The positions are those that max pooling of `guide` keeps (its switches), found again here: the same as the
+    encoder's where it pools that map, and a generalisation where it shrinks its maps in another way.
+    """
+
+    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+        """[N, C, H, W] and `guide` [N, C, 2 H, 2 W] to [N, C, 2 H, 2 W]."""
+        _, switches = F.max_pool2d(guide, 2, return_indices=True)
+        return F.max_unpool2d(x, switches, [2, 2])
 
 
 class Upsample(nn.Module):
-    """Double height and width, by `nearest` or `bilinear` (align_corners=False)."""
+    """Multiply height and width by `factor`.
 
-    def __init__(self, mode: str) -> None:
+    `nearest` and `bilinear` (align_corners=False) keep the channels; `transposed` is a learned convolution with
+    kernel = stride = factor; `unpool` puts values back where the maxima of `guide` lie, after a 1 x 1 convolution
+    to the guide's channels where they differ. `channels` says how many come out.
+    """
+
+    def __init__(
+        self, mode: str, inputs: int, *, outputs: int | None = None, guide: int = 0, factor: int = 2
+    ) -> None:
         super().__init__()
         self.mode = mode
+        self.factor = factor
+        self.channels = inputs
+        if mode == "transposed":
+            self.channels = outputs or inputs
+            self.enlarge = nn.ConvTranspose2d(inputs, self.channels, factor, stride=factor)
+        elif mode == "unpool":
+            if not guide or factor != 2:
+                raise OptionError(
+                    "unpool needs a map of the encoder at twice the size, and there is none",
+                    remedy="choose another upsampling, or end the decoder one block earlier",
+                )
+            self.channels = guide
+            self.match = nn.Conv2d(inputs, guide, 1) if inputs != guide else nn.Identity()
+            self.unpool = Unpool()
+        elif mode not in ("nearest", "bilinear"):
+            raise OptionError(
+                f"upsampling is {mode!r}", remedy="give nearest, bilinear, transposed or unpool"
+            )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to [N, C, 2 H, 2 W]."""
-        corners = None if self.mode == "nearest" else False
-        return F.interpolate(x, scale_factor=2, mode=self.mode, align_corners=corners)
+    def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
+        """[N, C, H, W] to [N, channels, factor H, factor W]; `guide` [N, channels, 2 H, 2 W] for unpool."""
+        enlarged: Tensor
+        if self.mode == "transposed":
+            enlarged = self.enlarge(x)
+        elif self.mode == "unpool":
+            enlarged = self.unpool(self.match(x), guide)
+        else:
+            corners = None if self.mode == "nearest" else False
+            enlarged = F.interpolate(x, scale_factor=self.factor, mode=self.mode, align_corners=corners)
+        return enlarged
 
     def extra_repr(self) -> str:
         """The mode, for printing."""
-        return self.mode
+        return f"{self.mode} x{self.factor}"
+
+
+class Crop(nn.Module):
+    """Take `pixels` away on every side."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.pixels = pixels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to [N, C, H - 2 pixels, W - 2 pixels]."""
+        inner = slice(self.pixels, -self.pixels if self.pixels else None)
+        return x[..., inner, inner]
+
+    def extra_repr(self) -> str:
+        """The pixels, for printing."""
+        return str(self.pixels)
+
+
+class SqueezeExcitation(nn.Module):
+    """Weigh each channel by what the whole map shows. Hu, Shen, Sun: Squeeze-and-Excitation Networks, 2018.
+
+    x * sigmoid(W2 relu(W1 mean(x) + b1) + b2), the mean over all pixels; the layer between has a `reduction`th of
+    the channels, but never less than 8.
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 16) -> None:
+        super().__init__()
+        between = max(8, channels // reduction)
+        self.squeeze = nn.AdaptiveAvgPool2d(1)
+        self.reduce = nn.Conv2d(channels, between, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.expand = nn.Conv2d(between, channels, 1)
+        self.gate = nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to the same size."""
+        weights: Tensor = self.gate(self.expand(self.relu(self.reduce(self.squeeze(x)))))
+        return x * weights
+
+
+class SeparableConv(nn.Sequential):
+    """A 3 x 3 convolution per channel, one of 1 x 1 across channels, normalisation, ReLU (Chollet 2017)."""
+
+    def __init__(self, inputs: int, outputs: int, *, dilation: int = 1, norm: Norm = "batch") -> None:
+        super().__init__(
+            nn.Conv2d(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False),
+            ConvNormAct(inputs, outputs, kernel=1, norm=norm),
+        )
+
+
+class ImageNorm(nn.Module):
+    """Batch normalisation of one pixel per image: a batch of one image has no spread, and takes the running one."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, 1, 1] to the same size."""
+        norm = self.norm
+        if self.training and x.shape[0] == 1:
+            return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        normed: Tensor = norm(x)
+        return normed
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling. Chen, Papandreou, Schroff, Adam: Rethinking Atrous Convolution, 2017.
+
+    Side by side a 1 x 1 convolution, a dilated 3 x 3 convolution per rate, and the mean of the whole map put
+    everywhere; a 1 x 1 convolution joins them.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        rates: Sequence[int],
+        *,
+        separable: bool = False,
+        norm: Norm = "batch",
+    ) -> None:
+        super().__init__()
+        dilated = SeparableConv if separable else ConvNormAct
+        self.branches = nn.ModuleList(
+            [
+                ConvNormAct(inputs, outputs, kernel=1, norm=norm),
+                *(dilated(inputs, outputs, dilation=rate, norm=norm) for rate in rates),
+            ]
+        )
+        self.image = nn.Sequential(nn.AdaptiveAvgPool2d(1), *_one_pixel(inputs, outputs, norm))
+        self.project = ConvNormAct(outputs * (len(rates) + 2), outputs, kernel=1, norm=norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, H, W] to [N, outputs, H, W]."""
+        maps = [branch(x) for branch in self.branches]
+        maps.append(self.image(x).expand_as(maps[0]))
+        joined: Tensor = self.project(torch.cat(maps, dim=1))
+        return joined
+
+
+def _one_pixel(inputs: int, outputs: int, norm: Norm) -> list[nn.Module]:
+    """1 x 1 convolution, normalisation and ReLU for a map of one pixel, which has no spread of its own."""
+    if norm == "batch":
+        return [nn.Conv2d(inputs, outputs, 1, bias=False), ImageNorm(outputs), nn.ReLU(inplace=True)]
+    return [ConvNormAct(inputs, outputs, kernel=1, norm="none" if norm == "instance" else norm)]
+
+
+def dilate(stage: nn.Module, rate: int) -> None:
+    """Take the strides out of a stage and dilate its convolutions by `rate` instead, as DeepLab does.
+
+    Sizes stay: padding grows with the dilation. Kernels of 1 x 1 only lose their stride.
+    """
+    for module in stage.modules():
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
+            module.dilation = (rate, rate)
+            rows, columns = module.kernel_size
+            module.padding = (rows // 2 * rate, columns // 2 * rate)
+        elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
+            raise OptionError(
+                f"a stage with {type(module).__name__} cannot be dilated", remedy="choose another encoder"
+            )

@@ -18,11 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from pixelwise.errors import BundleError
+from pixelwise.config import fill
+from pixelwise.errors import BundleError, OptionError
 from pixelwise.files import write_bytes
-from pixelwise.models.interfaces import NetworkOptions
+from pixelwise.models.network import Network, TaskName
 from pixelwise.models.segmenter import Segmenter
-from pixelwise.models.zoo import build
+from pixelwise.models.tasks import TASKS, build_task
 from pixelwise.types import ClassSpec, Normalization
 
 KEY = "pixelwise"
@@ -94,7 +95,7 @@ class _Normalization(_Closed):
 class _Document(_Closed):
     version: int
     library: str
-    task: Literal["segment"]
+    task: TaskName
     network: _Network
     classes: list[_Class]
     bands: int
@@ -103,13 +104,14 @@ class _Document(_Closed):
     sha256: str
 
 
-def save(model: Segmenter, path: str | Path, *, facts: BundleFacts | None = None) -> Path:
+def save(model: Network, path: str | Path, *, facts: BundleFacts | None = None) -> Path:
     """Write `model` as one bundle file; the previous file survives a failure.
 
     Raises:
         OutputError: the disk is full or the place cannot be written to.
 
     >>> import tempfile
+    >>> from pixelwise.models.zoo import build
     >>> net = build("unet", classes=3)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     load(save(net, f"{folder}/net.safetensors")).classes[2].name
@@ -123,7 +125,7 @@ def save(model: Segmenter, path: str | Path, *, facts: BundleFacts | None = None
     body: dict[str, Any] = {
         "version": VERSION,
         "library": __version__,
-        "task": "segment",
+        "task": model.task,
         "network": {
             "name": model.name,
             "encoder": model.encoder_name,
@@ -144,20 +146,41 @@ def load(path: str | Path) -> Segmenter:
     """Read a bundle file, or the `model.safetensors` of a run folder, as a network in evaluation mode.
 
     Raises:
-        BundleError: missing, damaged, not a bundle, made by a newer version, or with wrong weights.
+        BundleError: missing, damaged, not a bundle, made by a newer version, with wrong weights, or of a network
+            that does not segment.
+    """
+    network = load_network(path)
+    if not isinstance(network, Segmenter):
+        raise BundleError(
+            f"holds a network that can {network.task}, not one that can segment",
+            file=Path(path),
+            remedy="give a model trained with --task segment",
+        )
+    return network
+
+
+def load_network(path: str | Path) -> Network:
+    """`load` for a bundle of any task.
+
+    Raises:
+        BundleError: see `load`.
     """
     path = _bundle_path(Path(path))
     text, tensors = _read(path)
     document = _parse(path, text, tensors)
-    options = NetworkOptions(**_tuples(document.network.options))
-    model = build(
-        document.network.name,
-        encoder=document.network.encoder,
-        classes=[ClassSpec(item.name, item.color) for item in document.classes],
-        bands=document.bands,
-        normalization=Normalization(document.normalization.mean, document.normalization.std),
-        options=options,
-    )
+    try:
+        options = fill(TASKS[document.task].options(), document.network.options)
+        model = build_task(
+            document.task,
+            name=document.network.name,
+            encoder=document.network.encoder,
+            classes=[ClassSpec(item.name, item.color) for item in document.classes],
+            bands=document.bands,
+            normalization=Normalization(document.normalization.mean, document.normalization.std),
+            options=options,
+        )
+    except OptionError as error:
+        raise BundleError(f"describes a network that cannot be built: {error.found}", file=path) from error
     _fill_weights(path, model, tensors)
     model.facts = document.facts
     return model.eval()
@@ -228,7 +251,7 @@ def _parse(path: Path, text: str, tensors: dict[str, Tensor]) -> _Document:
         raise BundleError(f"its description is wrong at {place}: {first['msg']}", file=path) from error
 
 
-def _fill_weights(path: Path, model: Segmenter, tensors: dict[str, Tensor]) -> None:
+def _fill_weights(path: Path, model: Network, tensors: dict[str, Tensor]) -> None:
     own = model.state_dict()
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     shapes = [name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape]
@@ -253,7 +276,3 @@ def _digest(body: dict[str, Any], tensors: dict[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _tuples(options: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}

@@ -1,28 +1,29 @@
-"""Encoder, decoder and head as one network that knows its classes and its preprocessing."""
+"""Encoder and decoder as one network that knows its classes and its preprocessing."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from pixelwise.models.framing import Frame, windows
 from pixelwise.models.interfaces import Decoder, Encoder, NetworkOptions
-from pixelwise.ops.resize import pad_to_multiple, resize
-from pixelwise.ops.standardize import mean_and_scale, standardize
+from pixelwise.models.network import Network
+from pixelwise.ops.resize import resize
 from pixelwise.types import ClassSpec, Normalization
 
+WINDOWS = 256  # of a sliding classifier, at a time
 
-class Segmenter(nn.Module):
+
+class Segmenter(Network):
     """Images to per-pixel logits of the same height and width.
 
     Attributes:
-        name: Decoder and network name, such as `unet`.
-        encoder_name: Such as `resnet18`.
-        classes: Names and colours; the index of a class is its position.
-        bands: Bands of the images it takes.
-        normalization: Applied by `prepare`.
-        options: How it was built.
+        frame: What the network is shown around the image.
+        stride: Tiles cut at multiples of it are judged as in the whole image.
     """
 
-    facts: object | None = None  # what its bundle says beyond the network: split, precision, training
+    task = "segment"
+    options: NetworkOptions
 
     def __init__(
         self,
@@ -34,43 +35,59 @@ class Segmenter(nn.Module):
         normalization: Normalization,
         options: NetworkOptions,
     ) -> None:
-        super().__init__()
-        self.name, self.encoder_name = names
-        self.classes = classes
-        self.bands = normalization.bands
-        self.normalization = normalization
+        super().__init__(encoder, names=names, classes=classes, normalization=normalization)
         self.options = options
-        self.stride = encoder.levels[-1].stride
-        self.encoder = encoder
         self.decoder = decoder
-        self.dropout = nn.Dropout2d(options.dropout)
-        self.head = nn.Conv2d(decoder.level.channels, 1 if options.one_logit else len(classes), 3, padding=1)
-        mean, scale = mean_and_scale(normalization)
-        self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("scale", scale, persistent=False)
-        self.mean: Tensor
-        self.scale: Tensor
+        if decoder.window is not None:
+            self.stride = decoder.stride
+        self.frame = Frame(self.stride, decoder.margin, encoder.levels[-1].margin)
+
+    @property
+    def head(self) -> nn.Module:
+        """The last layer with weights, whose outputs are classes."""
+        return self.decoder.head
 
     @property
     def one_logit(self) -> bool:
         """Whether two classes share one logit."""
         return self.options.one_logit
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """Images [N, C, H, W] in the units of their files to normalised float32, channels last in memory."""
-        return standardize(images, self.mean, self.scale)
-
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, C, H, W], any H, W >= 1, to logits [N, K, H, W]; K = 1 with `one_logit`."""
-        return resize(self.core(images), self.padded(images))[..., : images.shape[-2], : images.shape[-1]]
+        return self.full_size(self._logits(self.frame.framed(images)), images)
+
+    def every(self, images: Tensor) -> list[Tensor]:
+        """All logits [N, K, H, W] that training judges; the last one is `forward`'s."""
+        if self.decoder.window is not None:
+            return [self(images)]
+        features = self.encoder(self.frame.framed(images))
+        return [self.full_size(logits, images) for logits in self.decoder.every(features)]
 
     def core(self, images: Tensor) -> Tensor:
-        """Logits [N, K, h, w] at the decoder's own stride, of the image padded to a multiple of the stride."""
-        features = self.encoder(pad_to_multiple(images, self.stride))
-        logits: Tensor = self.head(self.dropout(self.decoder(features)))
-        return logits
+        """Logits [N, K, h, w] at the decoder's own stride, of images fitted at the bottom and right edges.
 
-    def padded(self, images: Tensor) -> tuple[int, int]:
-        """Height and width after padding to a multiple of the encoder's stride."""
-        height, width = images.shape[-2:]
-        return height + -height % self.stride, width + -width % self.stride
+        With `valid` padding they lack the margin; `forward` mirrors the image around it first.
+        """
+        return self._logits(self.frame.fitted(images))
+
+    def full_size(self, logits: Tensor, images: Tensor) -> Tensor:
+        """Logits at any stride to the height and width of `images`."""
+        return resize(logits, self.frame.spanned(images))[..., : images.shape[-2], : images.shape[-1]]
+
+    def _logits(self, images: Tensor) -> Tensor:
+        logits: Tensor
+        if self.decoder.window is None:
+            logits = self.decoder(self.encoder(images))
+            return logits
+        view = windows(images, *self.decoder.window)
+        count, rows, columns = view.shape[:3]
+        if self.training:  # in one go: batch normalisation sees all windows
+            logits = self.decoder(self.encoder(view.flatten(0, 2)))
+        else:
+            places = torch.arange(count * rows * columns, device=images.device)
+            parts = [
+                view[part // (rows * columns), part // columns % rows, part % columns]
+                for part in torch.split(places, WINDOWS)
+            ]
+            logits = torch.cat([self.decoder(self.encoder(part)) for part in parts])
+        return logits.view(count, rows, columns, -1).permute(0, 3, 1, 2)

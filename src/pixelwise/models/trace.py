@@ -1,39 +1,29 @@
 """What each layer of a network does: output size, parameters, multiply-adds, receptive field.
 
-The network is traced symbolically, sizes come from a run without memory (torch's meta device), and receptive
-fields from intervals of pixel indices carried back through the graph, so that skips count with their true
-extent.
+One run without memory tells sizes and operations (`graph`), and windows put behind one another tell who sees what
+(`fields`), so that skips count with their true extent.
 """
 
 from __future__ import annotations
 
-import copy
-import operator
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional as F
+from torch import nn
 
+from pixelwise.models.fields import Field, fields, halo
+from pixelwise.models.graph import IMAGE, Record, record
+from pixelwise.models.interfaces import Encoder
+from pixelwise.models.network import Network
+from pixelwise.models.rows import LayerRow, is_layer, layer_rows, size_of
 from pixelwise.models.segmenter import Segmenter
+from pixelwise.models.stages import Stage, stages
 from pixelwise.ops.resize import pad_to_multiple
 
-
-@dataclass(frozen=True)
-class LayerRow:
-    """One layer of `describe`; `output` is (channels, height, width), `field` in image pixels per axis."""
-
-    name: str
-    kind: str
-    output: tuple[int, int, int]
-    parameters: int
-    multiply_adds: int
-    field: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for `--json`."""
-        return {**self.__dict__, "output": list(self.output)}
+SIZE = (512, 512)
 
 
 @dataclass(frozen=True)
@@ -44,137 +34,156 @@ class Description:
         rows: In the order of computation.
         parameters: Of the whole network.
         multiply_adds: For one image of `size`.
-        halo: Image pixels before and after a tile, cut at multiples of the stride, that its output depends on.
+        field: Of the network's own output, in image pixels per axis; None for the whole image.
+        halo: Image pixels before and after a tile, cut at multiples of the stride, that its output depends on; None
+            for the whole image.
+        whole: The first layer that sees the whole image, such as `GroupNorm (encoder.bn1)`; empty if none does.
         size: Height and width of the image.
+        shown: Height and width of what the network computes on: the image enlarged to what it can take, or a window.
+        stride: Image pixels per pixel of the network's own output; None where that is one vector for the image.
+        stages: The network in large: runs of layers at one resolution, and what connects them.
+        windows: How many windows a sliding classifier looks at, each on its own; the rows show one of them, with
+            the multiply-adds of all. 0 for every other network.
     """
 
     rows: tuple[LayerRow, ...]
     parameters: int
     multiply_adds: int
-    halo: tuple[int, int]
+    field: int | None
+    halo: tuple[int, int] | None
+    whole: str
     size: tuple[int, int]
+    shown: tuple[int, int]
+    stride: Fraction | None
+    stages: tuple[Stage, ...]
+    windows: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for `--json`."""
+        """Plain values, for `--json`; a halo of the whole image is `global: ` and the layer that sees it."""
         return {
             "size": list(self.size),
             "parameters": self.parameters,
             "multiply_adds": self.multiply_adds,
-            "halo": list(self.halo),
+            "field": "global" if self.field is None else self.field,
+            "halo": f"global: {self.whole}" if self.halo is None else list(self.halo),
+            "stride": None if self.stride is None else float(self.stride),
+            "windows": self.windows,
             "layers": [row.as_dict() for row in self.rows],
         }
 
 
-def describe(model: Segmenter, *, size: tuple[int, int] = (512, 512)) -> Description:
-    """Trace `model` on one image of `size` (height, width).
+def describe(model: Network, *, size: tuple[int, int] = SIZE) -> Description:
+    """Trace `model` on one image of `size` (height, width), enlarged as the network wants it.
+
+    Raises:
+        TraceError: the network computes something of which no receptive field is known.
 
     >>> from pixelwise.models.zoo import build
     >>> facts = describe(build("unet", encoder="resnet18", classes=6))
     >>> facts.rows[0].output, facts.rows[0].field, facts.halo
     ((64, 256, 256), 7, (281, 250))
     """
-    core = _Core(copy.deepcopy(model).to("meta", torch.float32).eval())
-    graph = fx.GraphModule(core, _Tracer().trace(core))
-    image = pad_to_multiple(torch.empty(1, model.bands, *size, device="meta"), model.stride)
-    recorder = _Recorder(graph, core)
-    recorder.run(image)
-    period = model.stride  # the pattern of who sees what repeats with the stride
-    logits = recorder.layers[-1][0]
-    first, last = _seen(core, logits, 0, period // _stride(recorder.layers[-1][1], image) - 1)
-    rows = tuple(_row(core, node, result, period) for node, result in recorder.layers)
+    image = torch.empty(1, model.bands, *size, device="meta")
+    if not isinstance(model, Segmenter):
+        traced = record(model, lambda network, x: network(x), image)
+        return _description(model, traced, image, size, cut=model.stride)
+    if model.decoder.window is not None:
+        return _slid(model, model.decoder.window, size)
+    image = model.frame.fitted(image)
+    traced = record(model, _maps_and_logits, image)
+    return _description(model, traced, image, size, cut=model.stride, margin=model.decoder.margin)
+
+
+def describe_encoder(encoder: Encoder, *, bands: int = 3, size: tuple[int, int] = SIZE) -> Description:
+    """Trace an encoder on its own; field and halo are those of its deepest map.
+
+    >>> from pixelwise.models.interfaces import EncoderOptions
+    >>> from pixelwise.models.zoo import make_encoder
+    >>> facts = describe_encoder(make_encoder("vgg16", 3, EncoderOptions()))
+    >>> facts.parameters, facts.field
+    (14714688, 212)
+    """
+    image = pad_to_multiple(torch.empty(1, bands, *size, device="meta"), encoder.multiple)
+    traced = record(nn.ModuleDict({"encoder": encoder}), lambda parts, x: parts["encoder"](x), image)
+    return _description(encoder, traced, image, size, cut=encoder.multiple)
+
+
+def _maps_and_logits(network: Any, images: torch.Tensor) -> tuple[Any, Any]:
+    maps = network.encoder(images)
+    return maps, network.decoder(maps)
+
+
+def _description(
+    network: nn.Module,
+    traced: Record,
+    image: torch.Tensor,
+    size: tuple[int, int],
+    *,
+    cut: int,
+    margin: int = 0,
+) -> Description:
+    seen = fields(traced)
+    large = stages(traced)
+    rows = tuple(layer_rows(traced.operations, seen))
+    last = traced.results[-1]
+    field = seen[last] if last != IMAGE else None
     return Description(
         rows=rows,
+        parameters=sum(p.numel() for p in network.parameters()),
+        multiply_adds=sum(row.multiply_adds for row in rows),
+        field=1 if last == IMAGE else size_of(field),
+        halo=(0, 0) if last == IMAGE else None if field is None else halo(field, cut, margin=margin),
+        whole=_first_whole(traced, seen),
+        size=size,
+        shown=(image.shape[-2], image.shape[-1]),
+        stride=large[-1].stride if large else Fraction(1),
+        stages=large,
+    )
+
+
+def _slid(model: Segmenter, window: tuple[int, int], size: tuple[int, int]) -> Description:
+    """A classifier slid over the image: traced on one window, which is all that any of its values can see."""
+    side, step = window
+    one = torch.empty(1, model.bands, side, side, device="meta")
+    traced = record(model, _maps_and_logits, one)
+    places = -(-size[0] // step), -(-size[1] // step)
+    windows = math.prod(places)
+    rows = [
+        replace(
+            row,
+            multiply_adds=row.multiply_adds * windows,
+            field=side if row.field is None else min(row.field, side),
+        )
+        for row in layer_rows(traced.operations, fields(traced))
+    ]
+    rows.append(LayerRow("windows", "put together", (rows[-1].output[0], *places), 0, 0, side))
+    before = (side - step) // 2
+    return Description(
+        rows=tuple(rows),
         parameters=sum(p.numel() for p in model.parameters()),
         multiply_adds=sum(row.multiply_adds for row in rows),
-        halo=(-first, last - period + 1),
+        field=side,
+        halo=(before, side - step - before),
+        whole="",
         size=size,
+        shown=(side, side),
+        stride=Fraction(step),
+        stages=stages(traced),
+        windows=windows,
     )
 
 
-class _Core(nn.Module):
-    """Encoder, decoder and head without the padding, which depends on the size."""
-
-    def __init__(self, model: Segmenter) -> None:
-        super().__init__()
-        self.encoder, self.decoder, self.head = model.encoder, model.decoder, model.head
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.decoder(self.encoder(images)))
-        return logits
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return m.__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential)
-
-
-class _Recorder(fx.Interpreter):
-    """Runs the graph and keeps the result of every layer worth a row."""
-
-    def __init__(self, graph: fx.GraphModule, core: nn.Module) -> None:
-        super().__init__(graph)
-        self.core = core
-        self.layers: list[tuple[fx.Node, Tensor]] = []
-
-    def run_node(self, n: fx.Node) -> Any:
-        """Compute one node and note it."""
-        result = super().run_node(n)
-        if n.op == "call_module":
-            if not isinstance(self.core.get_submodule(str(n.target)), (nn.ReLU, nn.Dropout2d, nn.Identity)):
-                self.layers.append((n, result))
-        elif n.target in _FUNCTIONS:
-            self.layers.append((n, result))
-        return result
-
-
-_FUNCTIONS = {F.interpolate: "upsample", torch.cat: "concatenate", operator.add: "add", operator.iadd: "add"}
-
-
-def _row(core: nn.Module, node: fx.Node, result: Tensor, period: int) -> LayerRow:
-    channels, height, width = result.shape[1:]
-    spans = [_seen(core, node, place, place) for place in range(period)]
-    field = max(last - first + 1 for first, last in spans)
-    if node.op != "call_module":
-        name = _FUNCTIONS[node.target]  # type: ignore[index]
-        return LayerRow(node.name, name, (channels, height, width), 0, 0, field)
-    module = core.get_submodule(str(node.target))
-    parameters = sum(p.numel() for p in module.parameters())
-    adds = module.weight.numel() * height * width if isinstance(module, nn.Conv2d) else 0
-    return LayerRow(
-        str(node.target), type(module).__name__, (channels, height, width), parameters, adds, field
-    )
-
-
-def _stride(result: Tensor, image: Tensor) -> int:
-    return int(image.shape[-1] // result.shape[-1])
-
-
-def _seen(core: nn.Module, target: fx.Node, first: int, last: int) -> tuple[int, int]:
-    """The first and last image pixel, along one axis, that outputs `first`..`last` of a node depend on."""
-    wanted: dict[fx.Node, tuple[int, int]] = {target: (first, last)}
-    for node in reversed(target.graph.nodes):
-        if node not in wanted:
+def _first_whole(traced: Record, seen: list[Field | None]) -> str:
+    """The first layer on the way to the result of which a value sees the whole image."""
+    needed = {traced.results[-1]}
+    found = ""
+    for place in reversed(range(len(traced.operations))):
+        if place not in needed or seen[place] is not None:
             continue
-        if node.op == "placeholder":
-            return wanted[node]
-        span = _before(core, node, *wanted.pop(node))
-        for source in node.all_input_nodes:
-            low, high = wanted.get(source, span)
-            wanted[source] = (min(low, span[0]), max(high, span[1]))
-    raise ValueError("the node does not depend on the image")
-
-
-def _before(core: nn.Module, node: fx.Node, first: int, last: int) -> tuple[int, int]:
-    """The span of a layer's input that its outputs `first`..`last` depend on."""
-    if node.target is F.interpolate:
-        if node.kwargs["mode"] == "nearest":
-            return first // 2, last // 2
-        return (first - 1) // 2, (last + 1) // 2
-    module = core.get_submodule(str(node.target)) if node.op == "call_module" else None
-    if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
-        kernel, stride, padding, dilation = (
-            int(value[0] if isinstance(value, tuple) else value)
-            for value in (module.kernel_size, module.stride, module.padding, getattr(module, "dilation", 1))
-        )
-        return first * stride - padding, last * stride - padding + dilation * (kernel - 1)
-    return first, last
+        operation = traced.operations[place]
+        before = {source.operation for source in operation.sources} - {IMAGE}
+        needed |= before
+        if all(seen[source] is not None for source in before):
+            name = type(operation.layer).__name__ if is_layer(operation.layer) else operation.name
+            found = f"{name} ({operation.module})" if operation.module else name
+    return found

@@ -3,25 +3,65 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pixelwise.errors import OptionError, close_matches
+from pixelwise.models.decoders.asymmetric import AsymmetricUNet
+from pixelwise.models.decoders.deeplab import DeepLabV3, DeepLabV3Plus
+from pixelwise.models.decoders.fcn import FCN8s, FCN16s, FCN32s
+from pixelwise.models.decoders.fullres import FullResolution
+from pixelwise.models.decoders.hourglass import StackedHourglass
+from pixelwise.models.decoders.patch import PatchClassifier
+from pixelwise.models.decoders.segnet import SegNet
 from pixelwise.models.decoders.unet import UNet
-from pixelwise.models.encoders.resnet import resnet18, resnet34
-from pixelwise.models.interfaces import Decoder, Encoder, Level, NetworkOptions
+from pixelwise.models.encoders import timm
+from pixelwise.models.encoders.alexnet import AlexNet
+from pixelwise.models.encoders.googlenet import GoogLeNet
+from pixelwise.models.encoders.image import ImageEncoder
+from pixelwise.models.encoders.lenet import LeNet
+from pixelwise.models.encoders.mobilenet import MobileNetV1
+from pixelwise.models.encoders.resnet import resnet18, resnet34, resnet50
+from pixelwise.models.encoders.smallcnn import SmallCNN
+from pixelwise.models.encoders.unet import UNetEncoder
+from pixelwise.models.encoders.vgg import vgg16, vgg16_bn
+from pixelwise.models.encoders.xception import Xception
+from pixelwise.models.interfaces import Decoder, Encoder, EncoderOptions, NetworkOptions
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.colors import distinct_colors
 from pixelwise.types import MAX_CLASSES, ClassSpec, Normalization
 
-ENCODERS: dict[str, Callable[[int], Encoder]] = {
+# name -> builder(bands, options)
+ENCODERS: dict[str, Callable[[int, EncoderOptions], Encoder]] = {
     "resnet18": resnet18,
     "resnet34": resnet34,
+    "resnet50": resnet50,
+    "vgg16": vgg16,
+    "vgg16_bn": vgg16_bn,
+    "unet": UNetEncoder,
+    "mobilenet_v1": MobileNetV1,
+    "xception": Xception,
+    "googlenet": GoogLeNet,
+    "alexnet": AlexNet,
+    "lenet": LeNet,
+    "small_cnn": SmallCNN,
+    "image": ImageEncoder,
 }
 
-DECODERS: dict[str, Callable[[Sequence[Level], NetworkOptions], Decoder]] = {
+# name -> class(levels, options, outputs)
+DECODERS: dict[str, type[Decoder]] = {
     "unet": UNet,
+    "fcn32s": FCN32s,
+    "fcn16s": FCN16s,
+    "fcn8s": FCN8s,
+    "segnet": SegNet,
+    "hourglass": StackedHourglass,
+    "deeplabv3": DeepLabV3,
+    "deeplabv3plus": DeepLabV3Plus,
+    "asymmetric_unet": AsymmetricUNet,
+    "fullres": FullResolution,
+    "patch": PatchClassifier,
 }
 
 Builder = TypeVar("Builder")
@@ -72,20 +112,49 @@ def build(
         raise OptionError(
             f"one_logit is for two classes, there are {len(specs)}", remedy="leave out one_logit"
         )
-    if bands < 1:
-        raise OptionError(f"bands is {bands}", remedy="give a number of at least 1")
-    if normalization is None:
-        normalization = IMAGENET if bands == 3 else Normalization((127.5,) * bands, (127.5,) * bands)
-    if normalization.bands != bands:
-        raise OptionError(
-            f"the normalisation is for {normalization.bands} bands, the network has {bands}",
-            remedy="give one mean and one std per band",
-        )
-    built = _lookup(ENCODERS, "encoder", encoder)(bands)
-    decoder = _lookup(DECODERS, "model", name)(built.levels, options)
+    normalization = default_normalization(bands, normalization)
+    model = lookup(DECODERS, "model", name)
+    wishes = EncoderOptions(
+        width=options.encoder_width,
+        output_stride=options.output_stride or model.output_stride,
+        norm=options.norm,
+        padding="valid" if options.padding == "valid" else "aligned",
+    )
+    built = make_encoder(encoder, bands, wishes)
+    decoder = model(built.levels, options, 1 if options.one_logit else len(specs))
     return Segmenter(
         built, decoder, names=(name, encoder), classes=specs, normalization=normalization, options=options
     )
+
+
+def make_encoder(name: str, bands: int, options: EncoderOptions) -> Encoder:
+    """The encoder called `name` with random weights; `timm:NAME` is timm's network of that name.
+
+    Raises:
+        OptionError: an unknown name, or options that it cannot meet.
+        MissingExtraError: `timm:NAME` without timm.
+    """
+    if name.startswith(timm.PREFIX):
+        return timm.timm_encoder(name.removeprefix(timm.PREFIX), bands, options)
+    return lookup(ENCODERS, "encoder", name)(bands, options)
+
+
+def default_normalization(bands: int, given: Normalization | None) -> Normalization:
+    """The given normalisation if it fits; ImageNet's for three bands, and 127.5 for every band otherwise.
+
+    Raises:
+        OptionError: no band, or a normalisation for another number of bands.
+    """
+    if bands < 1:
+        raise OptionError(f"bands is {bands}", remedy="give a number of at least 1")
+    if given is None:
+        return IMAGENET if bands == 3 else Normalization((127.5,) * bands, (127.5,) * bands)
+    if given.bands != bands:
+        raise OptionError(
+            f"the normalisation is for {given.bands} bands, the network has {bands}",
+            remedy="give one mean and one std per band",
+        )
+    return given
 
 
 def class_specs(classes: int | Sequence[str] | Sequence[ClassSpec]) -> tuple[ClassSpec, ...]:
@@ -113,7 +182,8 @@ def _paper(builder: Callable[..., object]) -> str:
     return doc.splitlines()[0]
 
 
-def _lookup(table: dict[str, Builder], kind: str, name: str) -> Builder:
+def lookup(table: Mapping[str, Builder], kind: str, name: str) -> Builder:
+    """The builder called `name`, or an error with the closest names."""
     if name not in table:
         raise OptionError(f"no {kind} is called {name!r}", remedy=close_matches(name, table))
     return table[name]

@@ -2,83 +2,121 @@
 
 https://arxiv.org/abs/1505.04597
 
-Departures: same padding instead of valid, batch normalisation, interpolation instead of transposed
-convolution, and any encoder in place of the contracting path, as is customary now; with ResNet18 the layers
-and parameter counts equal those of segmentation_models_pytorch's `Unet`.
+Departures: any encoder in place of the contracting path, same padding, batch normalisation and interpolation
+instead of transposed convolution, as is customary now; with ResNet18 the layers and parameter counts equal those
+of segmentation_models_pytorch's `Unet`. The paper's network is encoder `unet` with widths 512, 256, 128, 64, norm
+`none`, upsampling `transposed`, a last convolution of 1 x 1, and padding `valid`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import OptionError
-from pixelwise.models.blocks import ConvNormAct, Upsample
+from pixelwise.models.blocks import ConvNormAct, Crop, SqueezeExcitation, Upsample
+from pixelwise.models.decoders.levels import by_stride, need_halving, need_widths
 from pixelwise.models.interfaces import Decoder, Level, NetworkOptions
-
-WIDTHS = (256, 128, 64, 32, 16)
 
 
 class UpBlock(nn.Module):
-    """Double the map, join it with the encoder's map of that size, convolve twice."""
+    """Double the map, join it with the encoder's map of that size, convolve.
 
-    def __init__(self, inputs: int, skip: int, outputs: int, upsampling: str) -> None:
+    `skip` is the number of channels of that map, 0 where there is none, and `crop` how many of its pixels are cut
+    off on every side.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        options: NetworkOptions,
+        *,
+        skip: int,
+        crop: int = 0,
+        convolutions: int = 2,
+    ) -> None:
         super().__init__()
-        self.upsample = Upsample(upsampling)
-        self.conv1 = ConvNormAct(inputs + skip, outputs)
-        self.conv2 = ConvNormAct(outputs, outputs)
+        self.upsample = Upsample(options.upsampling or "nearest", inputs, outputs=outputs, guide=skip)
+        self.crop = Crop(crop)
+        padding = 0 if options.padding == "valid" else None
+        widths = [self.upsample.channels + skip] + [outputs] * convolutions
+        self.convolutions = nn.Sequential(
+            *(
+                ConvNormAct(before, after, norm=options.norm, padding=padding)
+                for before, after in pairwise(widths)
+            )
+        )
+        self.weigh = SqueezeExcitation(outputs) if options.squeeze_excitation else nn.Identity()
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """[N, inputs, H, W] and [N, skip, 2 H, 2 W] to [N, outputs, 2 H, 2 W]."""
-        x = self.upsample(x)
-        if skip is not None:
-            x = torch.cat([x, skip], dim=1)
-        joined: Tensor = self.conv2(self.conv1(x))
+        if skip is None:
+            x = self.upsample(x)
+        else:
+            skip = self.crop(skip)
+            x = torch.cat([self.upsample(x, skip), skip], dim=1)
+        joined: Tensor = self.weigh(self.convolutions(x))
         return joined
 
 
 class UNet(Decoder):
-    """The expanding path: one block per halving of the encoder, coarse to fine."""
+    """The expanding path: one block per doubling, coarse to fine, with a skip wherever the encoder has that size."""
 
-    def __init__(self, levels: Sequence[Level], options: NetworkOptions) -> None:
-        super().__init__()
-        widths = _widths(levels, options)
-        deepest, *others = reversed(levels)
-        skips = [level.channels for level in others] + [0]
-        channels = deepest.channels
-        blocks = []
-        for skip, width in zip(skips, widths, strict=False):
-            blocks.append(UpBlock(channels, skip, width, options.upsampling))
+    dials = frozenset({"decoder_channels", "upsampling", "squeeze_excitation", "head_kernel", "padding"})
+    convolutions: ClassVar[int] = 2
+    widths: ClassVar[tuple[int, ...]] = (256, 128, 64, 32, 16)
+
+    def __init__(self, levels: Sequence[Level], options: NetworkOptions, outputs: int) -> None:
+        super().__init__(levels, options, outputs)
+        need_halving("a U-Net", levels)
+        valid = options.padding == "valid"
+        if valid and not levels[0].margin:
+            raise OptionError(
+                "valid padding needs an encoder that pads nothing either", remedy="choose the encoder unet"
+            )
+        deepest = levels[-1]
+        channels, stride, margin = deepest.channels, deepest.stride, deepest.margin
+        places = by_stride(levels)
+        self.places: list[int | None] = []
+        self.blocks = nn.ModuleList()
+        for width in self._widths(levels, options):
+            stride //= 2
+            place = places.get(stride)
+            skip = Level(0, stride, margin=margin) if place is None else levels[place]
+            crop = (margin - skip.margin) // stride
+            self.blocks.append(
+                UpBlock(
+                    channels, width, options, skip=skip.channels, crop=crop, convolutions=self.convolutions
+                )
+            )
+            self.places.append(place)
             channels = width
-        self.blocks = nn.ModuleList(blocks)
-        self.level = Level(channels, deepest.stride // 2 ** len(widths))
+            margin += self.convolutions * stride if valid else 0
+        kernel = options.head_kernel or 3
+        self.dropout = nn.Dropout2d(options.dropout)
+        self.head = nn.Conv2d(channels, outputs, kernel, padding=0 if valid else kernel // 2)
+        self.stride = stride
+        self.margin = margin + kernel // 2 * stride if valid else 0
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """The encoder's maps, finest first, to one map [N, width, H / stride, W / stride]."""
-        x, *skips = reversed(features)
-        for index, block in enumerate(self.blocks):
-            x = block(x, skips[index] if index < len(skips) else None)
-        return x
+        """The encoder's maps, finest first, to logits [N, outputs, H / stride, W / stride]."""
+        x = features[-1]
+        for place, block in zip(self.places, self.blocks, strict=True):
+            x = block(x, None if place is None else features[place])
+        logits: Tensor = self.head(self.dropout(x))
+        return logits
 
-
-def _widths(levels: Sequence[Level], options: NetworkOptions) -> tuple[int, ...]:
-    """The blocks' widths; as many as it takes to come back to stride 1, unless the options say fewer."""
-    doublings = levels[-1].stride.bit_length() - 1
-    halves = [b.stride == 2 * a.stride for a, b in pairwise(levels)]
-    if not all(halves) or levels[0].stride not in (1, 2):
-        strides = [level.stride for level in levels]
-        raise OptionError(
-            f"unet needs an encoder whose levels halve the size one after the other, got strides {strides}",
-            remedy="choose another encoder; `pixelwise models` lists them",
-        )
-    if options.decoder_channels is None:
-        return WIDTHS[-doublings:]
-    if not 1 <= len(options.decoder_channels) <= doublings or min(options.decoder_channels) < 1:
-        raise OptionError(
-            f"decoder_channels has {len(options.decoder_channels)} entries {options.decoder_channels}",
-            remedy=f"give 1 to {doublings} positive widths, coarse to fine",
-        )
-    return options.decoder_channels
+    def _widths(self, levels: Sequence[Level], options: NetworkOptions) -> tuple[int, ...]:
+        """As many as it takes to come back to stride 1 (for unpool: to the finest map), or what the options say."""
+        doublings = levels[-1].stride.bit_length() - 1
+        given = need_widths(options, 1, doublings, "one per doubling, coarse to fine")
+        if given is not None:
+            return given
+        standard = (*self.widths[:1] * (doublings - len(self.widths)), *self.widths)[-doublings:]
+        ends_early = levels[0].stride.bit_length() - 1 if options.upsampling == "unpool" else 0
+        return standard[: doublings - ends_early]
