@@ -15,20 +15,28 @@ if TYPE_CHECKING:
     from pixelwise.data.check import check_dataset
     from pixelwise.data.dataset import Dataset, open_dataset
     from pixelwise.evaluation import evaluate
-    from pixelwise.infer import predict, predict_with_confidence
+    from pixelwise.infer import classify, localize, predict, predict_with_confidence, reconstruct
     from pixelwise.metrics import Scores
-    from pixelwise.models.bundle import load, save
+    from pixelwise.models.autoencoder import AutoencoderOptions
+    from pixelwise.models.bundle import load, load_network, save
+    from pixelwise.models.classifier import ClassifierOptions
     from pixelwise.models.interfaces import NetworkOptions
+    from pixelwise.models.localizer import LocalizerOptions
     from pixelwise.models.segmenter import Segmenter
+    from pixelwise.models.tasks import build_autoencoder, build_classifier, build_localizer
     from pixelwise.models.trace import describe
     from pixelwise.models.zoo import build
+    from pixelwise.ops.objects import objects
     from pixelwise.training import Run, train
     from pixelwise.training.options import TrainOptions
     from pixelwise.types import ClassSpec, Normalization
 
 _HOMES = {
+    "AutoencoderOptions": "pixelwise.models.autoencoder",
     "ClassSpec": "pixelwise.types",
+    "ClassifierOptions": "pixelwise.models.classifier",
     "Dataset": "pixelwise.data.dataset",
+    "LocalizerOptions": "pixelwise.models.localizer",
     "NetworkOptions": "pixelwise.models.interfaces",
     "Normalization": "pixelwise.types",
     "Run": "pixelwise.training",
@@ -36,20 +44,31 @@ _HOMES = {
     "Segmenter": "pixelwise.models.segmenter",
     "TrainOptions": "pixelwise.training.options",
     "build": "pixelwise.models.zoo",
+    "build_autoencoder": "pixelwise.models.tasks",
+    "build_classifier": "pixelwise.models.tasks",
+    "build_localizer": "pixelwise.models.tasks",
     "check_dataset": "pixelwise.data.check",
+    "classify": "pixelwise.infer",
     "describe": "pixelwise.models.trace",
     "evaluate": "pixelwise.evaluation",
     "load": "pixelwise.models.bundle",
+    "load_network": "pixelwise.models.bundle",
+    "localize": "pixelwise.infer",
+    "objects": "pixelwise.ops.objects",
     "open_dataset": "pixelwise.data.dataset",
     "predict": "pixelwise.infer",
     "predict_with_confidence": "pixelwise.infer",
+    "reconstruct": "pixelwise.infer",
     "save": "pixelwise.models.bundle",
     "train": "pixelwise.training",
 }
 
 __all__ = [
+    "AutoencoderOptions",
     "ClassSpec",
+    "ClassifierOptions",
     "Dataset",
+    "LocalizerOptions",
     "NetworkOptions",
     "Normalization",
     "Run",
@@ -57,14 +76,22 @@ __all__ = [
     "Segmenter",
     "TrainOptions",
     "build",
+    "build_autoencoder",
+    "build_classifier",
+    "build_localizer",
     "check_dataset",
+    "classify",
     "describe",
     "errors",
     "evaluate",
     "load",
+    "load_network",
+    "localize",
+    "objects",
     "open_dataset",
     "predict",
     "predict_with_confidence",
+    "reconstruct",
     "save",
     "train",
 ]

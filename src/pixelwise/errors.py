@@ -93,12 +93,13 @@ class MissingExtraError(PixelwiseError):
 
 
 def close_matches(name: str, known: Iterable[str]) -> str:
-    """The sentence to add when `name` is unknown.
+    """The sentence to add when `name` is unknown: up to three that are like it, and all there are.
 
     >>> close_matches("resnet19", ["resnet18", "resnet34", "vgg16"])
-    "did you mean 'resnet18'? known: resnet18, resnet34, vgg16"
+    "did you mean 'resnet18' or 'resnet34'? known: resnet18, resnet34, vgg16"
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    *others, last = [repr(close) for close in difflib.get_close_matches(name, names, n=3)] or [""]
+    meant = f"{', '.join(others)} or {last}" if others else last
+    hint = f"did you mean {meant}? " if meant else ""
     return f"{hint}known: {', '.join(names)}"

@@ -66,6 +66,11 @@ class Scores:
     image_mean_iou: tuple[float, ...] = ()
 
     @property
+    def headline(self) -> tuple[str, float]:
+        """The score that training maximises."""
+        return "mean_iou", self.mean_iou
+
+    @property
     def undefined(self) -> tuple[str, ...]:
         """Names of the classes in neither truth nor prediction; the means leave them out."""
         return tuple(score.name for score in self.classes if math.isnan(score.iou))

@@ -19,8 +19,9 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.errors import ClassesError, DataError, OutputError, UnreadableError
 from pixelwise.evaluation import evaluate, render
+from pixelwise.evaluation.checks import check_classes
 from pixelwise.evaluation.report import confusion_csv
-from pixelwise.evaluation.scores import check_classes, extremes
+from pixelwise.evaluation.scores import extremes
 from pixelwise.files import locked
 from pixelwise.infer.predictor import predict
 from pixelwise.metrics import scores_from_confusion
@@ -157,5 +158,5 @@ def test_the_table_for_the_terminal_lines_up_and_lists_what_is_undefined() -> No
 
 
 def test_a_name_that_looks_like_a_formula_stays_text_in_the_csv() -> None:
-    text = confusion_csv(scores_from_confusion(np.eye(2, dtype=np.int64), ["=1+1", 'a,"b"']))
+    text = confusion_csv(np.eye(2, dtype=np.int64), ["=1+1", 'a,"b"'])
     assert text == 'true / predicted,\'=1+1,"a,""b"""\n\'=1+1,1,0\n"a,""b""",0,1\n'

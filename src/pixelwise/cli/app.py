@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from pixelwise import __version__
-from pixelwise.cli import data, maps, networks, runs
+from pixelwise.cli import data, maps, networks, runs, transfer
 from pixelwise.cli.terms import emit
 from pixelwise.errors import PixelwiseError
 
@@ -28,6 +28,9 @@ app.command("evaluate")(runs.evaluate)
 app.command("predict")(maps.predict)
 app.command("models")(networks.models)
 app.command("describe")(networks.describe)
+app.command("advise")(transfer.advise)
+app.command("forgetting")(transfer.forgetting)
+app.add_typer(transfer.weights, name="weights")
 
 
 def _version(value: bool) -> None:

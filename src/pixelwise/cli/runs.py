@@ -17,8 +17,18 @@ def train(  # noqa: PLR0913  the command line has more options than a function s
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="RUN", help="The run folder to write.", show_default=False)
     ],
+    task: Annotated[
+        str | None, typer.Option(help="segment (default), classify, reconstruct or localize.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Decoder; `pixelwise models` lists them.")] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder; `pixelwise models` lists them.")] = None,
+    encoder_weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|RUN|hub:NAME", help="Begin with these weights in the encoder."),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="With weights: full (default), last, partial or staged.")
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Wall-clock budget; 20 unless --epochs is given.")
     ] = None,
@@ -44,15 +54,18 @@ def train(  # noqa: PLR0913  the command line has more options than a function s
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it once: large pages, fewer page faults
     from pixelwise.config import fill, parse_settings, read_yaml
+    from pixelwise.data.views import open_images
     from pixelwise.training import train as run_training
+    from pixelwise.training.log import spoken
     from pixelwise.training.options import TrainOptions
-    from pixelwise.training.run import stored_split
+    from pixelwise.training.run import stored_options, stored_split
 
     settings: dict[str, Any] = {}
     if config is not None:
         document = read_yaml(config)
         settings = dict(document.get("options", document))
     named: dict[str, Any] = {
+        "task": task,
         "model": model,
         "encoder": encoder,
         "batch": batch,
@@ -63,21 +76,26 @@ def train(  # noqa: PLR0913  the command line has more options than a function s
     settings |= {name: value for name, value in named.items() if value is not None}
     if minutes is not None or epochs is not None:  # one budget on the command line replaces the file's
         settings |= {"minutes": minutes, "epochs": epochs}
+    transfer = {"encoder_weights": encoder_weights, "strategy": strategy}
+    transfer = {name: value for name, value in transfer.items() if value is not None}
+    settings = _merged(settings, {"transfer": transfer} if transfer else {})
     settings = _merged(settings, parse_settings(set_ or []))
     options = fill(TrainOptions(), settings)
-    dataset = open_data(
-        data, classes, splits, seed=options.seed, stored=stored_split(out) if resume else None
-    )
+    stored = stored_split(out) if resume else None
+    goal = stored_options(out).task if stored is not None else options.task
+    if goal == "reconstruct":
+        dataset = open_images(data, split=stored or splits, seed=options.seed)
+    else:
+        dataset = open_data(data, classes, splits, seed=options.seed, stored=stored)
     given = options if settings else None
     run = run_training(dataset, out=out, options=given, resume=resume)
     if json:
         emit(run.as_dict())
     else:
         print(f"model   {run.model}\nreport  {run.folder / 'report.html'}")
-        if run.mean_iou is not None:
-            print(
-                f"validation mean IoU {run.mean_iou:.4f} after {run.seconds / 60:.1f} minutes, {run.steps} steps"
-            )
+        if run.score is not None:
+            score = f"{spoken(run.measure)} {run.score:.4f}"
+            print(f"validation {score} after {run.seconds / 60:.1f} minutes, {run.steps} steps")
 
 
 def evaluate(
@@ -94,16 +112,17 @@ def evaluate(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Score a model on a dataset: scores.json and a report that opens offline."""
+    """Score a model of any task on a dataset: scores.json and a report that opens offline."""
     from pixelwise.errors import OptionError
     from pixelwise.evaluation import evaluate as score
     from pixelwise.evaluation import render
-    from pixelwise.models.bundle import BundleFacts, load
+    from pixelwise.models.bundle import BundleFacts, load_network
     from pixelwise.types import SPLITS
 
-    network = load(model)
+    network = load_network(model)
     facts = network.facts if isinstance(network.facts, BundleFacts) else BundleFacts()
-    dataset = open_data(data, classes, splits, seed=seed, stored=facts.split)
+    labelled = network.task != "reconstruct"
+    dataset = open_data(data, classes, splits, seed=seed, stored=facts.split, labelled=labelled)
     name = split or ("test" if len(dataset.test) else "val")
     if name not in SPLITS:
         raise OptionError(f"--split {name!r}", remedy="give train, val or test")

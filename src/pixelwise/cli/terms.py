@@ -11,6 +11,7 @@ import typer
 from pixelwise.errors import OptionError
 
 if TYPE_CHECKING:
+    from pixelwise.data.assign import SplitChoice
     from pixelwise.data.dataset import Dataset
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images and masks.", show_default=False)]
@@ -60,11 +61,21 @@ def open_data(
     *,
     seed: int = 0,
     stored: dict[str, list[str]] | None = None,
+    labelled: bool = True,
 ) -> Dataset:
-    """Open DATA with the given split, or with the one a model was trained with if DATA holds its images."""
-    from pixelwise.data.dataset import open_dataset
+    """Open DATA with the given split, or with the one a model was trained with if DATA holds its images.
 
-    dataset = open_dataset(path, classes=classes, split=splits, seed=seed)
+    Without `labelled` only the images are opened, wherever they lie.
+    """
+    from pixelwise.data.dataset import open_dataset
+    from pixelwise.data.views import open_images
+
+    def opened(split: SplitChoice) -> Dataset:
+        if labelled:
+            return open_dataset(path, classes=classes, split=split, seed=seed)
+        return open_images(path, split=split, seed=seed)
+
+    dataset = opened(splits)
     if splits is not None or not stored:
         return dataset
     if dataset.split_names() == stored:
@@ -72,4 +83,4 @@ def open_data(
     there = {name for names in dataset.split_names().values() for name in names}
     if not there.issuperset(name for names in stored.values() for name in names):
         return dataset  # another dataset: its own split
-    return open_dataset(path, classes=classes, split=stored, seed=seed)
+    return opened(stored)

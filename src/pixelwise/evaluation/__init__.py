@@ -1,6 +1,6 @@
 """Scores of a model on a dataset."""
 
-from pixelwise.evaluation.report import render
-from pixelwise.evaluation.scores import evaluate
+from pixelwise.evaluation.tasks import evaluate
+from pixelwise.evaluation.terminal import render
 
 __all__ = ["evaluate", "render"]

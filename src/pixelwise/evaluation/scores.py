@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pixelwise.data.dataset import Split
-from pixelwise.errors import ClassesError, DataError
+from pixelwise.errors import DataError
+from pixelwise.evaluation.checks import check_split
 from pixelwise.evaluation.report import write_evaluation
 from pixelwise.files import locked
 from pixelwise.infer.ahead import ahead
@@ -16,7 +17,7 @@ from pixelwise.metrics import ScoreCounter, Scores
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.report.figures import Panel
 from pixelwise.report.pictures import display_rgb
-from pixelwise.types import ClassSpec, Labels, Sample
+from pixelwise.types import Labels, Sample
 
 SHOWN = 4
 """Worst and best images in the report, of each."""
@@ -40,15 +41,12 @@ def evaluate(
         progress: Called with the images done and their number.
 
     Raises:
+        LayoutError: the dataset has a class per image.
         ClassesError: model and dataset have other classes.
         DataError: the split is empty, or an image does not suit the model; the file is named.
         OutputError: `out` is in use, full or read-only.
     """
-    check_classes(model.classes, split.classes)
-    if len(split) == 0:
-        raise DataError(
-            f"the {split.name} split holds no image", remedy="choose another one: --split train, val or test"
-        )
+    check_split(model, split)
     if out is None:
         return _score(model, split, progress)
     with locked(out) as folder:  # before the work: a folder that is in use should not cost an hour
@@ -64,25 +62,6 @@ def evaluate(
             best=[_panel(model, split, index, scores) for index in best],
         )
     return scores
-
-
-def check_classes(model: Sequence[ClassSpec], data: Sequence[ClassSpec]) -> None:
-    """Refuse a dataset whose classes are not those of the model, in this order.
-
-    Names that were only counted (`class_0` ...) fit any.
-
-    Raises:
-        ClassesError: another number, or other names.
-    """
-    known, found = [spec.name for spec in model], [spec.name for spec in data]
-    named = known != _counted(len(known)) and found != _counted(len(found))
-    if len(known) != len(found) or (named and known != found):
-        raise ClassesError(
-            f"the model knows {len(known)} classes ({', '.join(known)}),"
-            f" the dataset has {len(found)} ({', '.join(found)})",
-            remedy=f"list the classes of the model in this order in classes.yaml, or pass it with --classes: "
-            f"[{', '.join(known)}]",
-        )
 
 
 def extremes(values: Sequence[float], count: int) -> tuple[list[int], list[int]]:
@@ -121,7 +100,3 @@ def _panel(model: Segmenter, split: Split, index: int, scores: Scores) -> Panel:
     sample = split[index]
     labels, predicted = _predicted(model, split, index, sample)
     return Panel(sample.name, display_rgb(sample.image), labels, predicted, scores.image_mean_iou[index])
-
-
-def _counted(count: int) -> list[str]:
-    return [f"class_{index}" for index in range(count)]

@@ -1,6 +1,16 @@
 """Models applied to images."""
 
 from pixelwise.infer.files import predict_files
+from pixelwise.infer.images import classify, localize, reconstruct
+from pixelwise.infer.maps import ObjectOptions
 from pixelwise.infer.predictor import predict, predict_with_confidence
 
-__all__ = ["predict", "predict_files", "predict_with_confidence"]
+__all__ = [
+    "ObjectOptions",
+    "classify",
+    "localize",
+    "predict",
+    "predict_files",
+    "predict_with_confidence",
+    "reconstruct",
+]

@@ -1,148 +1,107 @@
-"""Image files and folders in, class maps out."""
+"""Image files and folders in, answers of a network out."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from pixelwise.data.folders import IMAGE_SUFFIXES, list_folders
 from pixelwise.data.read import read_image
-from pixelwise.errors import DataError, OutputError, UnreadableError
-from pixelwise.files import locked, write_bytes
+from pixelwise.errors import DataError, OptionError
+from pixelwise.files import locked, write_bytes, write_text
 from pixelwise.infer.ahead import ahead
-from pixelwise.infer.predictor import predict, predict_with_confidence
+from pixelwise.infer.answers import Answers, Boxes, Copies, Guesses
+from pixelwise.infer.jobs import Job, find_jobs
+from pixelwise.infer.maps import Maps, ObjectOptions
+from pixelwise.models.autoencoder import Autoencoder
+from pixelwise.models.classifier import Classifier
+from pixelwise.models.localizer import Localizer
+from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
-from pixelwise.report.pictures import display_rgb, index_png, overlay, png
-from pixelwise.types import Image
 
-
-@dataclass(frozen=True)
-class Job:
-    """One image file and the name its results get: a path without suffix, below each result folder."""
-
-    image: Path
-    name: Path
+__all__ = ["Job", "ObjectOptions", "find_jobs", "predict_files"]
 
 
 def predict_files(
-    model: Segmenter,
+    model: Network,
     inputs: Sequence[Path],
     out: Path,
     *,
     overlays: bool = True,
     confidence: bool = False,
+    objects: ObjectOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Map image files and folders of them; the results have the size of the upright image.
+    """Answer for image files and folders of them; pictures have the size of the upright image.
 
-    Writes `labels/STEM.png` (index image: pixel = class index, palette = class colours), `overlay/STEM.png`
-    with `overlays`, and `confidence/STEM.png` with `confidence` (grey, value / 255 = probability). Folders
-    are searched with their subfolders; when two images share a stem, all results keep their subfolders.
-    A file that cannot be mapped does not stop the others.
+    A Segmenter writes `labels/STEM.png` (index image: pixel = class index, palette = class colours),
+    `overlay/STEM.png` with `overlays`, `confidence/STEM.png` with `confidence` (grey, value / 255 = probability),
+    and with `objects` `objects.json`, `objects.csv` and `objects/STEM.png` (boxes drawn). A Classifier writes
+    `classes.csv`, an Autoencoder `reconstructions/STEM.png` (`.tif` where PNG cannot hold the values), a Localizer
+    `boxes.csv` and `boxes/STEM.png`.
+
+    Folders are searched with their subfolders; when two images share a stem, all results keep their subfolders.
+    A file that the model cannot answer for does not stop the others.
 
     Args:
         model: Runs on the device it is on.
         inputs: Image files and folders.
         out: Folder for the results; it may not contain the inputs.
-        overlays: Also write the class colours laid over each image.
-        confidence: Also write the probability of the class of each pixel.
+        overlays: Of a Segmenter: also write the class colours laid over each image.
+        confidence: Of a Segmenter: also write the probability of the class of each pixel.
+        objects: Of a Segmenter: also write the objects of each class map.
         progress: Called with the images done and their number.
 
     Returns:
-        The files written, in natural order of the images.
+        The files written: those of each image in natural order of the images, then the tables.
 
     Raises:
         UnreadableError: an input is missing; nothing is written.
         DataError: no image found, or some images could not be mapped; all others are then written.
+        OptionError: an option for another task, or a class that the model does not know.
         OutputError: `out` contains an input, is in use or full, or two images would get one result.
     """
+    answers = _answers(model, overlays=overlays, confidence=confidence, objects=objects)
     jobs = find_jobs(inputs, out)
     written: list[Path] = []
     failures: list[DataError] = []
     with locked(out):
         for done, (job, image) in enumerate(ahead(lambda job: read_image(job.image), jobs), start=1):
             try:
-                pictures = _pictures(model, image(), overlays=overlays, confidence=confidence)
+                pictures = answers.add(job, image())
             except DataError as error:
                 error.file = error.file or job.image
                 failures.append(error)
             else:
-                for folder, data in pictures:
-                    path = out / folder / f"{job.name}.png"
-                    write_bytes(path, data)
-                    written.append(path)
+                for path, data in pictures:
+                    write_bytes(out / path, data)
+                    written.append(out / path)
             if progress is not None:
                 progress(done, len(jobs))
+        if len(failures) < len(jobs):
+            for name, text in answers.tables().items():
+                write_text(out / name, text)
+                written.append(out / name)
     if failures:
         raise _joined(failures, len(jobs))
     return written
 
 
-def find_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
-    """The images below `inputs`, without those below `out`, each with the name of its results.
-
-    Raises:
-        UnreadableError, DataError, OutputError: see `predict_files`.
-    """
-    images: dict[Path, None] = {}  # a set that keeps its order: a file given twice is mapped once
-    target = out.resolve()
-    for given in inputs:
-        if not given.exists():
-            raise UnreadableError("no such file or folder", file=given, remedy="check the path")
-        if given.resolve().is_relative_to(target):
-            raise OutputError(
-                f"the output folder contains the input {given}",
-                file=out,
-                remedy="choose another folder with -o, such as -o predictions",
-            )
-        found = _images(given, target) if given.is_dir() else [given]
-        images.update(dict.fromkeys(image.absolute() for image in found))
-    if not images:
-        raise DataError(
-            f"no image in {', '.join(str(given) for given in inputs) or 'no input'}",
-            remedy=f"give image files ({' '.join(sorted(IMAGE_SUFFIXES))}) or folders that contain some",
+def _answers(model: Network, *, overlays: bool, confidence: bool, objects: ObjectOptions | None) -> Answers:
+    if isinstance(model, Segmenter):
+        return Maps(model, overlays=overlays, confidence=confidence, objects=objects)
+    if confidence or objects is not None:
+        option = "confidence" if confidence else "objects"
+        raise OptionError(
+            f"{option} is asked of a model that can {model.task}",
+            remedy=f"leave out --{option}, or give a model trained with --task segment",
         )
-    return _named(list(images))
-
-
-def _images(folder: Path, target: Path) -> list[Path]:
-    images = [image for found in list_folders(folder)[0] for image in found.files]
-    return [image for image in images if not image.resolve().is_relative_to(target)]
-
-
-def _named(images: list[Path]) -> list[Job]:
-    names = [Path(image.stem) for image in images]
-    # Compared without case: on many disks A.png and a.png are one file.
-    if len({str(name).casefold() for name in names}) < len(names):
-        root = Path(os.path.commonpath([image.parent for image in images]))
-        names = [image.relative_to(root).with_name(image.stem) for image in images]
-    counts = Counter(str(name).casefold() for name in names)
-    for image, name in zip(images, names, strict=True):
-        if counts[str(name).casefold()] > 1:
-            raise OutputError(
-                f"more than one image would be written to {name}.png",
-                file=image,
-                remedy="rename one of them, or map them one after the other into two folders",
-            )
-    return [Job(image, name) for image, name in zip(images, names, strict=True)]
-
-
-def _pictures(model: Segmenter, image: Image, *, overlays: bool, confidence: bool) -> list[tuple[str, bytes]]:
-    if confidence:
-        labels, certainty = predict_with_confidence(model, image)
-    else:
-        labels, certainty = predict(model, image), None
-    pictures = [("labels", index_png(labels, model.classes))]
-    if overlays:
-        pictures.append(("overlay", png(overlay(display_rgb(image), labels, model.classes))))
-    if certainty is not None:
-        pictures.append(("confidence", png(np.round(certainty * 255).astype(np.uint8))))
-    return pictures
+    if isinstance(model, Classifier):
+        return Guesses(model)
+    if isinstance(model, Autoencoder):
+        return Copies(model)
+    if isinstance(model, Localizer):
+        return Boxes(model)
+    raise OptionError(f"a network of type {type(model).__name__}", remedy="give one that pixelwise has built")
 
 
 def _joined(failures: Sequence[DataError], total: int) -> DataError:

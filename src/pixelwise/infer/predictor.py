@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pixelwise.errors import DataError, OptionError
 from pixelwise.models.bundle import BundleFacts
+from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.labels import labels_from_logits, probabilities
 from pixelwise.types import Image, Labels
@@ -20,6 +21,8 @@ from pixelwise.types import Image, Labels
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 DTYPES = ("uint8", "uint16", "float32")
+
+Result = TypeVar("Result")
 
 
 def predict(model: Segmenter, image: Image, *, precision: Precision | None = None) -> Labels:
@@ -39,7 +42,7 @@ def predict(model: Segmenter, image: Image, *, precision: Precision | None = Non
         OptionError: an unknown precision.
     """
     with _logits(model, image, precision) as logits:
-        return _array(labels_from_logits(logits)[0])
+        return as_array(labels_from_logits(logits)[0])
 
 
 def predict_with_confidence(
@@ -52,10 +55,10 @@ def predict_with_confidence(
     """
     with _logits(model, image, precision) as logits:
         confidence = probabilities(logits).amax(dim=1)
-        return _array(labels_from_logits(logits)[0]), _array(confidence[0])
+        return as_array(labels_from_logits(logits)[0]), as_array(confidence[0])
 
 
-def check_image(model: Segmenter, image: Image) -> Image:
+def check_image(model: Network, image: Image) -> Image:
     """The image as [H, W, C] in a dtype that the model takes.
 
     Raises:
@@ -76,13 +79,13 @@ def check_image(model: Segmenter, image: Image) -> Image:
     return image
 
 
-def precision_of(model: Segmenter) -> Precision:
+def precision_of(model: Network) -> Precision:
     """The precision that the bundle of the model was checked with, else `float32`."""
     return _facts(model).precision
 
 
 @contextmanager
-def evaluating(model: Segmenter) -> Iterator[None]:
+def evaluating(model: Network) -> Iterator[None]:
     """Put the model in evaluation mode without gradients, and every part back as it was afterwards."""
     trained = [part for part in model.modules() if part.training]
     model.eval()
@@ -95,16 +98,34 @@ def evaluating(model: Segmenter) -> Iterator[None]:
 
 
 @contextmanager
-def _logits(model: Segmenter, image: Image, precision: Precision | None) -> Iterator[Tensor]:
+def computed(
+    model: Network,
+    images: Sequence[Image],
+    precision: Precision | None,
+    compute: Callable[[Tensor], Result],
+) -> Iterator[Result]:
+    """Yield what `compute` makes of images of one size, given as [N, C, H, W] with the values of their files.
+
+    The model is in evaluation mode, on its device and in its precision, and memory that runs out is a DataError;
+    that holds for the body of the `with` too, except for the precision.
+
+    Raises:
+        DataError, OptionError: see `predict`.
+    """
     precision = _precision(model, precision)
-    image = check_image(model, image)
-    # A copy: the array may be read-only or flipped, which torch does not take.
-    pixels = torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1)[None]
+    # A copy: an array may be read-only or flipped, which torch does not take.
+    pixels = torch.from_numpy(np.stack([check_image(model, image) for image in images])).permute(0, 3, 1, 2)
     device = next(model.parameters()).device
-    with evaluating(model), _memory(image):
+    with evaluating(model), _memory(images[0]):
         lower = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
         with lower:
-            logits = model(model.prepare(pixels.to(device)))
+            result = compute(pixels.to(device))
+        yield result
+
+
+@contextmanager
+def _logits(model: Segmenter, image: Image, precision: Precision | None) -> Iterator[Tensor]:
+    with computed(model, [image], precision, lambda pixels: model(model.prepare(pixels))) as logits:
         yield logits
 
 
@@ -123,14 +144,14 @@ def _memory(image: Image) -> Iterator[None]:
         ) from error
 
 
-def _precision(model: Segmenter, precision: Precision | None) -> Precision:
+def _precision(model: Network, precision: Precision | None) -> Precision:
     chosen = precision or precision_of(model)
     if chosen not in PRECISIONS:
         raise OptionError(f"precision {chosen!r}", remedy=f"use one of {', '.join(PRECISIONS)}")
     return chosen
 
 
-def _check_values(model: Segmenter, image: Image) -> None:
+def _check_values(model: Network, image: Image) -> None:
     given, trained = image.dtype.name, _facts(model).dtype
     if given not in DTYPES:
         raise DataError(f"the image is {given}", remedy=f"pass an image of {', '.join(DTYPES)}")
@@ -148,11 +169,12 @@ def _check_values(model: Segmenter, image: Image) -> None:
         )
 
 
-def _facts(model: Segmenter) -> BundleFacts:
+def _facts(model: Network) -> BundleFacts:
     return model.facts if isinstance(model.facts, BundleFacts) else BundleFacts()
 
 
-def _array(tensor: Tensor) -> NDArray[Any]:
+def as_array(tensor: Tensor) -> NDArray[Any]:
+    """A tensor of any device as an array."""
     array: NDArray[Any] = tensor.cpu().numpy()
     return array
 

@@ -68,10 +68,10 @@ def curves_figure(
 def confusion_figure(
     confusion: Confusion, names: Sequence[str], *, dark: bool = False, kind: Kind = "png"
 ) -> bytes:
-    """A confusion matrix as a heat map, each row divided by the pixels of its true class."""
+    """A confusion matrix as a heat map, each row divided by its sum."""
     matrix = np.asarray(confusion, np.float64)
-    pixels = matrix.sum(axis=1, keepdims=True)
-    shares = np.divide(matrix, pixels, out=np.full(matrix.shape, math.nan), where=pixels > 0)
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, totals, out=np.full(matrix.shape, math.nan), where=totals > 0)
     side = max(4.0, min(16.0, 0.16 * len(names) + 2))
     with _figure((side + 0.6, side), dark=dark) as figure:
         axes = figure.subplots()
@@ -81,6 +81,29 @@ def confusion_figure(
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         figure.colorbar(image, ax=axes, shrink=0.6, label="share of the true class")
+        return _saved(figure, kind)
+
+
+def roc_figure(
+    false_rate: Sequence[float],
+    true_rate: Sequence[float],
+    *,
+    name: str,
+    dark: bool = False,
+    kind: Kind = "svg",
+) -> bytes:
+    """A ROC curve for the class `name`, with the diagonal of guessing, on a transparent ground."""
+    with _figure((4.2, 4.0), dark=dark) as figure:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle="--")
+        axes.plot(false_rate, true_rate, color="#3b74d1", linewidth=2)
+        axes.set_aspect("equal")
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel("share of the other images called so, wrongly")
+        axes.set_ylabel(f"share of the images of {name} found")
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
         return _saved(figure, kind)
 
 

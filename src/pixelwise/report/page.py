@@ -37,7 +37,7 @@ def evaluation_page(
         best: The images with the highest scores.
     """
     values = {"title": title, "facts": facts, **_scored(scores, classes, worst, best)}
-    return _render("evaluation.html", values)
+    return rendered("evaluation.html", values)
 
 
 def training_page(
@@ -69,10 +69,11 @@ def training_page(
     }
     scored = {"scores": None} if scores is None else _scored(scores, classes, worst, best)
     values = {"title": title, "facts": facts or {}, "settings": dict(_flat(settings)), "curves": curves}
-    return _render("training.html", {**values, **scored})
+    return rendered("training.html", {**values, **scored})
 
 
-def _render(template: str, values: Mapping[str, Any]) -> str:
+def rendered(template: str, values: Mapping[str, Any]) -> str:
+    """A template of this package filled with `values`, all text escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -107,14 +108,11 @@ def _scored(
 ) -> dict[str, Any]:
     matrix = np.asarray(scores["confusion"], np.int64).reshape(len(classes), len(classes))
     names = [spec.name for spec in classes]
-    small = len(classes) <= TABLE_CLASSES
     return {
         "scores": scores,
         "classes": list(zip(classes, scores["classes"], strict=True)),
         "undefined": [row["name"] for row in scores["classes"] if row["iou"] is None],
-        "matrix": _cells(matrix, names) if small else [],
-        "heat": "" if small else inlined(confusion_figure(matrix, names), "image/png"),
-        "mistakes": _mistakes(matrix, names),
+        **confusion_parts(matrix, names),
         "galleries": [
             {"title": title, "panels": [_pictures(panel, classes) for panel in panels]}
             for title, panels in (("Worst images", worst), ("Best images", best))
@@ -123,15 +121,27 @@ def _scored(
     }
 
 
-def _cells(matrix: Confusion, names: Sequence[str]) -> list[dict[str, Any]]:
+def confusion_parts(
+    matrix: Confusion, names: Sequence[str], *, unit: str = "pixels", verb: str = "mapped as"
+) -> dict[str, Any]:
+    """What the macro `confusion` shows of a matrix that counts `unit`: a table or a picture, and a list."""
+    small = len(names) <= TABLE_CLASSES
+    return {
+        "matrix": _cells(matrix, names, f"{unit} of", verb) if small else [],
+        "heat": "" if small else inlined(confusion_figure(matrix, names), "image/png"),
+        "mistakes": _mistakes(matrix, names),
+    }
+
+
+def _cells(matrix: Confusion, names: Sequence[str], unit: str, verb: str) -> list[dict[str, Any]]:
     rows = []
     for k, name in enumerate(names):
-        pixels = int(matrix[k].sum())
+        total = int(matrix[k].sum())
         cells = [
             {
-                "share": count / pixels if pixels else 0.0,
-                "text": _percent(count, pixels),
-                "title": f"{count:,} pixels of {name} were mapped as {names[j]}",
+                "share": count / total if total else 0.0,
+                "text": _percent(count, total),
+                "title": f"{count:,} {unit} {name} were {verb} {names[j]}",
                 "right": j == k,
             }
             for j, count in enumerate(matrix[k].tolist())
@@ -140,22 +150,22 @@ def _cells(matrix: Confusion, names: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _percent(count: int, pixels: int) -> str:
-    if pixels == 0:
+def _percent(count: int, total: int) -> str:
+    if total == 0:
         return "–"
-    share = 100 * count / pixels
+    share = 100 * count / total
     return "<1" if 0 < share < 1 else ">99" if 99.5 <= share < 100 else f"{share:.0f}"
 
 
 def _mistakes(matrix: Confusion, names: Sequence[str], most: int = 5) -> list[dict[str, Any]]:
-    """The largest numbers off the diagonal: what the model confuses most, in pixels."""
+    """The largest numbers off the diagonal: what the model confuses most."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     found = [(int(index) // len(names), int(index) % len(names)) for index in order]
     total = max(1, int(wrong.sum()))
     return [
-        {"true": names[k], "predicted": names[j], "pixels": int(wrong[k, j]), "share": wrong[k, j] / total}
+        {"true": names[k], "predicted": names[j], "count": int(wrong[k, j]), "share": wrong[k, j] / total}
         for k, j in found
         if wrong[k, j] > 0
     ]

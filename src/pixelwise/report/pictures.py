@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -78,6 +79,13 @@ def error_map(rgb: Rgb, truth: Labels, prediction: Labels) -> Rgb:
     ignored = truth == IGNORE
     picture[ignored] = stripes[ignored]
     return picture
+
+
+def heat(values: NDArray[Any]) -> Rgb:
+    """Values [H, W] from black at 0 over red at 1/3 and yellow at 2/3 to white at 1 and above: [H, W, 3]."""
+    steps = 3 * np.asarray(values, np.float64)[:, :, None] - np.arange(3)
+    shown: NDArray[np.uint8] = np.rint(255 * steps.clip(0, 1)).astype(np.uint8)
+    return shown
 
 
 def index_png(labels: Labels, classes: Sequence[ClassSpec]) -> bytes:

@@ -7,15 +7,23 @@ overlap loss pulls the other way, so how much to take off is judged on the valid
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor
 
 from pixelwise.data.dataset import Split
 from pixelwise.evaluation import evaluate
 from pixelwise.metrics import Scores
+from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
 
 SHARES = (0.0, 0.5, 1.0)
+
+
+def can_undo(model: Network) -> TypeGuard[Segmenter]:
+    """Whether a shift of the head's bias is a shift of the logits."""
+    return isinstance(model, Segmenter) and isinstance(model.head.bias, Tensor)
 
 
 def undo_weights(model: Segmenter, split: Split, weights: Tensor) -> tuple[float, Scores]:
@@ -25,8 +33,8 @@ def undo_weights(model: Segmenter, split: Split, weights: Tensor) -> tuple[float
     to change.
     """
     bias = model.head.bias
-    if bias is None:
-        raise ValueError("the head has no bias")
+    if not isinstance(bias, Tensor):
+        raise TypeError(f"the head of {model.name} has no bias")
     before = bias.detach().clone()
     shift = -weights.clamp_min(1e-3).log().to(bias.device)
     if model.one_logit:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from pixelwise.config import dump
-from pixelwise.evaluation import evaluate
 from pixelwise.files import write_text
-from pixelwise.models.bundle import FILE_NAME, load, save
+from pixelwise.models.bundle import FILE_NAME, load_network, save
 from pixelwise.report.page import training_page
-from pixelwise.training.correction import undo_weights
+from pixelwise.training.correction import can_undo, undo_weights
+from pixelwise.training.log import spoken
 from pixelwise.training.run import CHECKPOINT, REPORT, Run
 from pixelwise.training.session import FINAL_SHARE, Session
+from pixelwise.training.tasks import Judged
 
 
 def finish(session: Session) -> Run:
@@ -19,28 +20,31 @@ def finish(session: Session) -> Run:
     path = session.folder / FILE_NAME
     session.position.seconds = session.elapsed()
     save(session.current, session.folder / CHECKPOINT / "last.safetensors", facts=session.facts({}))
-    mean_iou = session.position.best_mean_iou
+    best_score = session.position.best_score
     scores: dict[str, Any] | None = None
-    if mean_iou is None:
+    if best_score is None:
         save(session.current, path, facts=session.facts({}))
     else:
-        best = load(path).to(session.stepper.device)
+        best = load_network(path).to(session.stepper.device)
         split = session.data.val.evenly(_affordable(session))
         weights = session.stepper.weights
-        if weights is None:
-            final = evaluate(best, split)
+        final: Judged
+        if weights is None or not can_undo(best):
+            final = session.task.evaluate(best, split)
         else:
             share, final = undo_weights(best, split, weights)
             session.log.say(f"class weights taken back by {share:.0%}, which validates best")
-        mean_iou, scores = final.mean_iou, final.as_dict()
+        (measure, best_score), scores = final.headline, final.as_dict()
         session.position.seconds = session.elapsed()
         save(best, path, facts=session.facts(scores))
         session.log.say(
-            f"best weights, of step {session.position.best_step}: validation mean IoU {mean_iou:.4f} "
+            f"best weights, of step {session.position.best_step}: validation {spoken(measure)} {best_score:.4f} "
             f"on {len(split)} of {len(session.data.val)} images"
         )
     write_page(session, scores)
-    return Run(session.folder, path, mean_iou, session.position.step, session.elapsed())
+    return Run(
+        session.folder, path, best_score, session.task.measure, session.position.step, session.elapsed()
+    )
 
 
 def write_page(session: Session, scores: dict[str, Any] | None = None) -> None:
@@ -50,7 +54,7 @@ def write_page(session: Session, scores: dict[str, Any] | None = None) -> None:
     page = training_page(
         rows,
         session.data.classes,
-        title=f"{session.options.model} on {session.options.encoder}",
+        title=f"{session.network.name} on {session.options.encoder}",
         settings=dump(session.options),
         facts={
             "data": str(session.data.root),
@@ -61,7 +65,7 @@ def write_page(session: Session, scores: dict[str, Any] | None = None) -> None:
             "minutes": f"{session.position.seconds / 60:.1f}",
             "dataset SHA-256": session.dataset_sha256,
         },
-        scores=scores,
+        scores=scores if session.task.name == "segment" else None,
     )
     write_text(session.folder / REPORT, page)
 

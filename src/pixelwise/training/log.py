@@ -59,17 +59,16 @@ class RunLog:
         if store:
             self._store(row, ("loss", "lr", "images_per_second"))
 
-    def validation(self, row: dict[str, Any], classes: list[str]) -> None:
-        """A validation row: step, seconds, mean_iou, class_iou, images."""
-        worst = sorted(
-            (iou, name) for iou, name in zip(row["class_iou"], classes, strict=True) if iou is not None
-        )
-        weakest = ", ".join(f"{name} {iou:.2f}" for iou, name in worst[:3])
-        self.say(
-            f"{clock(row['seconds'])}  step {row['step']}  validation mean IoU {row['mean_iou']:.3f} "
-            f"on {row['images']} images (weakest: {weakest})"
-        )
-        self._store(row, ("mean_iou",))
+    def validation(self, row: dict[str, Any], measure: str, classes: list[str]) -> None:
+        """A validation row: step, seconds, images, the score called `measure`, and class_iou if there is one."""
+        text = f"{clock(row['seconds'])}  step {row['step']}  validation {spoken(measure)} {row[measure]:.3f} on "
+        text += f"{row['images']} images"
+        if "class_iou" in row:
+            pairs = zip(row["class_iou"], classes, strict=True)
+            worst = sorted((iou, name) for iou, name in pairs if iou is not None)
+            text += f" (weakest: {', '.join(f'{name} {iou:.2f}' for iou, name in worst[:3])})"
+        self.say(text)
+        self._store(row, (measure,))
 
     def event(self, row: dict[str, Any], text: str) -> None:
         """Something worth keeping: a plan revised, a run resumed; `text` is for the reader, if not empty."""
@@ -99,6 +98,15 @@ class RunLog:
         if self._events is not None:
             for name in scalars:
                 self._events.add_scalar(name, row[name], row["step"])
+
+
+def spoken(measure: str) -> str:
+    """The name of a score in a sentence.
+
+    >>> spoken("mean_iou"), spoken("explained_variance")
+    ('mean IoU', 'explained variance')
+    """
+    return measure.replace("_", " ").replace("iou", "IoU")
 
 
 def clock(seconds: float) -> str:

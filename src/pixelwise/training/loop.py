@@ -11,8 +11,8 @@ import torch
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.errors import LayoutError, OutputError, TrainingError
-from pixelwise.evaluation import evaluate
 from pixelwise.files import locked
+from pixelwise.metrics import Scores
 from pixelwise.models.bundle import FILE_NAME, save
 from pixelwise.training.finish import finish, write_page
 from pixelwise.training.log import RunLog
@@ -25,6 +25,7 @@ from pixelwise.training.setup import prepare
 from pixelwise.training.state import FILE_NAME as STATE
 from pixelwise.training.state import save_state
 from pixelwise.training.stop import StopRequest, stop_on_signals
+from pixelwise.training.tasks import TASKS
 
 
 def train(
@@ -58,9 +59,12 @@ def train(
     given = {"model": model, "encoder": encoder, "minutes": minutes, "epochs": epochs}
     given = {name: value for name, value in given.items() if value is not None}
     began = time.monotonic()
-    _check_trainable(data)
+    if not resume:  # before anything is written; the task of a run to resume is in its folder
+        _check_trainable(data, options or TrainOptions())
     with locked(out) as folder, stop_on_signals() as stop:
         options = _settle_options(folder, data, options, given, resume=resume)
+        if resume:
+            _check_trainable(data, options)
         log = RunLog(folder, tensorboard=options.tensorboard)
         try:
             session = prepare(folder, data, options, log, resume=resume, began=began)
@@ -71,13 +75,8 @@ def train(
         return finish(session)
 
 
-def _check_trainable(data: Dataset) -> None:
-    if data.task != "segment":
-        raise LayoutError(
-            "holds a class per image, training needs a class per pixel",
-            file=data.root,
-            remedy="give a folder with images/ and masks/",
-        )
+def _check_trainable(data: Dataset, options: TrainOptions) -> None:
+    TASKS[options.task]().check(data)
     if len(data.train) == 0:
         raise LayoutError("the training split is empty", file=data.root, remedy="see `pixelwise check`")
 
@@ -120,7 +119,7 @@ def _loop(session: Session, stop: StopRequest) -> None:
         rate = learning_rate(progress, options.optim)
         torch.manual_seed(_step_seed(options.seed, step))  # dropout depends on them alone, like the batch
         batch = loader.batch(step, phase.size, coarse=phase.coarse)
-        loss = stepper.run(batch, lr=rate)
+        loss = stepper.run(batch, lr=rate, progress=progress)
         if not abs(loss) < float("inf"):
             raise TrainingError(
                 f"the loss of step {step} is {loss}; its images were {', '.join(batch.names)}",
@@ -176,19 +175,21 @@ def _validate(session: Session) -> None:
     """Score the averaged weights on the validation subset with the code that users run; keep the best."""
     position = session.position
     began = time.monotonic()
-    scores = evaluate(session.current, session.validation)
+    scores = session.task.evaluate(session.current, session.validation)
+    measure, value = scores.headline
     session.note_validation(time.monotonic() - began)
     position.seconds = session.elapsed()
-    row = {
+    row: dict[str, Any] = {
         "step": position.step,
         "seconds": round(position.seconds, 2),
-        "mean_iou": scores.mean_iou,
-        "class_iou": [item.iou for item in scores.classes],
+        measure: value,
         "images": len(session.validation),
     }
-    session.log.validation(row, [spec.name for spec in session.data.classes])
-    if position.best_mean_iou is None or scores.mean_iou > position.best_mean_iou:
-        position.best_mean_iou, position.best_step = scores.mean_iou, position.step
+    if isinstance(scores, Scores):
+        row["class_iou"] = [item.iou for item in scores.classes]
+    session.log.validation(row, measure, [spec.name for spec in session.data.classes])
+    if position.best_score is None or value > position.best_score:
+        position.best_score, position.best_step = value, position.step
         save(session.current, session.folder / FILE_NAME, facts=session.facts(scores.as_dict()))
 
 

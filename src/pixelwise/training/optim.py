@@ -8,17 +8,30 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pixelwise.models.segmenter import Segmenter
+from pixelwise.models.network import Network
 from pixelwise.training.options import OptimOptions
+from pixelwise.training.transfer import Transfer
 
 
-def make_optimizer(network: nn.Module, options: OptimOptions) -> torch.optim.AdamW:
-    """AdamW that decays weights of two and more dimensions and leaves biases and norms alone."""
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
+def make_optimizer(
+    network: nn.Module, options: OptimOptions, transfer: Transfer | None = None
+) -> torch.optim.AdamW:
+    """AdamW that decays weights of two and more dimensions and leaves biases and norms alone.
+
+    Each group has an `lr_scale`, by which the learning rate of a step is multiplied for it. What is frozen is in the
+    groups too, so that their order does not depend on the progress: without a gradient nothing happens to it.
+    """
+    scales = {} if transfer is None else transfer.scales
+    sorted_out: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        sorted_out.setdefault((scales.get(name, 1.0), parameter.ndim > 1), []).append(parameter)
     groups = [
-        {"params": weights, "weight_decay": options.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {
+            "params": sorted_out[scale, decays],
+            "weight_decay": options.weight_decay if decays else 0.0,
+            "lr_scale": scale,
+        }
+        for scale, decays in sorted(sorted_out, reverse=True)  # the quickest first, weights before biases
     ]
     return torch.optim.AdamW(groups, lr=options.lr, fused=True)
 
@@ -40,11 +53,11 @@ def learning_rate(progress: float, options: OptimOptions) -> float:
 class WeightAverage:
     """An exponential moving average of a network's weights and statistics, as a network of its own."""
 
-    def __init__(self, network: Segmenter) -> None:
+    def __init__(self, network: Network) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, network: Segmenter, step: int, window: float) -> None:
+    def update(self, network: Network, step: int, window: float) -> None:
         """Move towards `network`, averaging over about `window` steps; fewer at the start."""
         rate = max(1 / (window + 1), 9 / (10 + step))
         own, new = self.network.state_dict(), network.state_dict()

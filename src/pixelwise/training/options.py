@@ -9,7 +9,12 @@ from typing import Literal
 from pixelwise.data.transforms import AugmentOptions
 from pixelwise.errors import OptionError
 from pixelwise.losses import LossOptions
+from pixelwise.models.autoencoder import AutoencoderOptions
+from pixelwise.models.classifier import ClassifierOptions
 from pixelwise.models.interfaces import NetworkOptions
+from pixelwise.models.localizer import LocalizerOptions
+from pixelwise.models.network import TaskName
+from pixelwise.training.transfer import TransferOptions
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,9 @@ class TrainOptions:
     """A whole run. Give `minutes` or `epochs`, not both; neither means 20 minutes.
 
     Attributes:
-        model: Decoder, see `pixelwise models`.
+        task: `segment` a class per pixel, `classify` one per image, `reconstruct` the image itself, `localize` one
+            class and one box.
+        model: Decoder of a segmenter, see `pixelwise models`.
         encoder: Encoder, see `pixelwise models`.
         minutes: Wall-clock budget, everything included; kept within 5 %.
         epochs: Passes over the training images.
@@ -58,6 +65,7 @@ class TrainOptions:
         tensorboard: Write TensorBoard events too.
     """
 
+    task: TaskName = "segment"
     model: str = "unet"
     encoder: str = "resnet18"
     minutes: float | None = None
@@ -73,6 +81,10 @@ class TrainOptions:
     checkpoint_seconds: float = 60.0
     tensorboard: bool = False
     network: NetworkOptions = field(default_factory=NetworkOptions)
+    classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
+    autoencoder: AutoencoderOptions = field(default_factory=AutoencoderOptions)
+    localizer: LocalizerOptions = field(default_factory=LocalizerOptions)
+    transfer: TransferOptions = field(default_factory=TransferOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     augment: AugmentOptions = field(default_factory=AugmentOptions)

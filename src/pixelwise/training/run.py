@@ -25,23 +25,30 @@ class Run:
     Attributes:
         folder: Where everything lies.
         model: The bundle with the best weights.
-        mean_iou: On the validation split; None when there is none.
+        score: On the validation split; None when there is none.
+        measure: What the score is: mean_iou when a class per pixel was trained for.
         steps: How many were made.
         seconds: How long it took.
     """
 
     folder: Path
     model: Path
-    mean_iou: float | None
+    score: float | None
+    measure: str
     steps: int
     seconds: float
+
+    @property
+    def mean_iou(self) -> float | None:
+        """Mean IoU on the validation split; None where there is none, or for another task."""
+        return self.score if self.measure == "mean_iou" else None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for `--json`."""
         return {
             "folder": str(self.folder),
             "model": str(self.model),
-            "mean_iou": self.mean_iou,
+            self.measure: self.score,
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
         }

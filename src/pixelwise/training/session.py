@@ -13,7 +13,7 @@ from pixelwise.config import dump
 from pixelwise.data.dataset import Dataset, Split
 from pixelwise.data.loader import Loader
 from pixelwise.models.bundle import BundleFacts, TrainingSummary
-from pixelwise.models.segmenter import Segmenter
+from pixelwise.models.network import Network
 from pixelwise.training.correction import SHARES
 from pixelwise.training.log import RunLog
 from pixelwise.training.optim import WeightAverage
@@ -21,6 +21,7 @@ from pixelwise.training.options import TrainOptions
 from pixelwise.training.plan import Plan
 from pixelwise.training.state import Position
 from pixelwise.training.step import Stepper
+from pixelwise.training.tasks import Task
 
 VALIDATION_SHARE = 0.04  # of a time budget, for the scores taken on the way
 FINAL_SHARE = 0.06  # of a time budget, for the score on the whole validation split at the end
@@ -35,7 +36,7 @@ class Session:
     data: Dataset
     options: TrainOptions
     log: RunLog
-    network: Segmenter
+    network: Network
     average: WeightAverage | None
     loader: Loader
     stepper: Stepper
@@ -49,11 +50,16 @@ class Session:
     validation_cost: float | None = None  # seconds of the last validation
 
     @property
-    def current(self) -> Segmenter:
+    def current(self) -> Network:
         """The network as users would get it now: the averaged weights, if there are any."""
         chosen = self.network if self.average is None else self.average.network
         chosen.facts = self.facts({})
         return chosen
+
+    @property
+    def task(self) -> Task:
+        """What is trained for."""
+        return self.stepper.task
 
     @property
     def validation(self) -> Split:

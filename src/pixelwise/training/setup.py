@@ -14,12 +14,9 @@ from pixelwise import __version__
 from pixelwise.config import dump, read_yaml
 from pixelwise.data.dataset import Dataset, Split
 from pixelwise.data.loader import ImageCache, Loader
-from pixelwise.data.stats import normalization
 from pixelwise.errors import TrainingError
-from pixelwise.evaluation import evaluate
 from pixelwise.models.bundle import BundleFacts
-from pixelwise.models.segmenter import Segmenter
-from pixelwise.models.zoo import build
+from pixelwise.models.network import Network
 from pixelwise.training.correction import SHARES
 from pixelwise.training.log import RunLog
 from pixelwise.training.machine import keep_memory, pick_device
@@ -28,9 +25,11 @@ from pixelwise.training.options import TrainOptions
 from pixelwise.training.plan import Plan, Precision, crop_size, half, phases_by_steps, phases_by_time
 from pixelwise.training.run import CHECKPOINT, CONFIG, store_config
 from pixelwise.training.session import FINAL_SHARE, VALIDATION_SHARE, Session
+from pixelwise.training.start import new_start, resumed_start
 from pixelwise.training.state import FILE_NAME as STATE
 from pixelwise.training.state import Position, load_state
 from pixelwise.training.step import Stepper, time_steps
+from pixelwise.training.tasks import TASKS, Task, build_for
 
 
 def prepare(
@@ -41,27 +40,26 @@ def prepare(
         log.say(note)
     keep_memory()
     device = pick_device(options.device)
-    cache = ImageCache(data.train, where=options.cache, half=options.coarse > 0)
-    for index in range(len(data.val)):  # a mask that is wrong should not be found after an hour
-        data.val.labels(index)
-    values = normalization(data.train)
+    task = TASKS[options.task]()
+    cache = ImageCache(task.samples(data.train), where=options.cache, half=options.coarse > 0)
+    if data.task == "segment":
+        for index in range(len(data.val)):  # a mask that is wrong should not be found after an hour
+            data.val.labels(index)
+    if resume:
+        start = resumed_start(data, options.transfer, read_yaml(folder / CONFIG))
+    else:
+        start = new_start(data, options.transfer, log.say)
+    values = start.normalization
     torch.manual_seed(options.seed)
-    network = build(
-        options.model,
-        encoder=options.encoder,
-        classes=data.classes,
-        bands=data.bands,
-        normalization=values,
-        options=options.network,
-    )
-    network = network.to(device).train()
+    network = build_for(task, data, options, values).to(device).train()
+    transfer = start.begin(network, log.say)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loader = Loader(
         cache, batch=options.batch, normalization=values, augment=options.augment, seed=options.seed
     )
     average = WeightAverage(network) if options.optim.ema else None
-    optimizer = make_optimizer(network, options.optim)
-    weights = class_weights(cache, data, options)
+    optimizer = make_optimizer(network, options.optim, transfer)
+    weights = class_weights(cache, data, options) if options.task == "segment" else None
     digest = data.digest()
     position = Position()
     if resume:
@@ -74,8 +72,16 @@ def prepare(
         costs: dict[bool, float] = {}
     else:
         passes = 1 if weights is None else len(SHARES)
-        plan, costs = make_plan(network, loader, data, options, time.monotonic() - began, passes)
-    stepper = Stepper(network, optimizer, precision=plan.precision, loss=options.loss, weights=weights)
+        plan, costs = make_plan(network, task, loader, data, options, time.monotonic() - began, passes)
+    stepper = Stepper(
+        network,
+        task,
+        optimizer,
+        precision=plan.precision,
+        loss=options.loss,
+        weights=weights,
+        transfer=transfer,
+    )
     session = Session(
         folder, data, options, log, network, average, loader, stepper, plan, position, digest, began
     )
@@ -88,19 +94,28 @@ def prepare(
             "dataset_sha256": digest,
         }
         document |= {"options": dump(options), "plan": dump(plan), "split": data.split_names()}
+        document |= start.as_dict()
         store_config(folder, document)
         _announce(session, weights)
     return session
 
 
 def make_plan(
-    network: Segmenter, loader: Loader, data: Dataset, options: TrainOptions, spent: float, passes: int
+    network: Network,
+    task: Task,
+    loader: Loader,
+    data: Dataset,
+    options: TrainOptions,
+    spent: float,
+    passes: int,
 ) -> tuple[Plan, dict[bool, float]]:
     """Time a few steps, choose the arithmetic, and fit the run into its budget."""
     began = time.monotonic()
     sizes = [loader.cache.get(index, coarse=False)[1].shape for index in range(len(loader.cache))]
     size = crop_size([(int(h), int(w)) for h, w in sizes], options, network.stride)
-    precision = options.precision if options.precision != "auto" else quicker(network, loader, size, options)
+    precision = (
+        options.precision if options.precision != "auto" else quicker(network, task, loader, size, options)
+    )
     if options.minutes is None:
         steps = max(1, round((options.epochs or 1) * len(loader.cache) / options.batch))
         return Plan(precision, phases_by_steps(steps, size, options.coarse), len(data.val), 0.0), {}
@@ -109,11 +124,11 @@ def make_plan(
         batch_began = time.monotonic()
         batch = loader.batch(0, half(size) if coarse else size, coarse=coarse)
         making = time.monotonic() - batch_began
-        costs[coarse] = making + time_steps(network, batch, precision=precision, loss=options.loss)
+        costs[coarse] = making + time_steps(network, task, batch, precision=precision, loss=options.loss)
     budget = options.minutes * 60
     count, per_image = 0, 0.0
     if len(data.val):
-        per_image = _seconds_per_image(network, data.val, precision)
+        per_image = _seconds_per_image(network, task, data.val, precision)
         share = VALIDATION_SHARE * budget / options.validations
         count = min(len(data.val), max(1, int(share / per_image)))
     final = min(passes * per_image * len(data.val), FINAL_SHARE * budget) + 2
@@ -122,7 +137,9 @@ def make_plan(
     return Plan(precision, phases, count, per_image), costs
 
 
-def quicker(network: Segmenter, loader: Loader, size: tuple[int, int], options: TrainOptions) -> Precision:
+def quicker(
+    network: Network, task: Task, loader: Loader, size: tuple[int, int], options: TrainOptions
+) -> Precision:
     """Time both arithmetics on a small batch of the real shape; bfloat16 wins if it is a tenth quicker."""
     small = Loader(
         loader.cache,
@@ -134,8 +151,8 @@ def quicker(network: Segmenter, loader: Loader, size: tuple[int, int], options: 
     batch = small.batch(0, size)
     if batch.images.shape[0] * -(-size[0] // network.stride) * -(-size[1] // network.stride) < 2:
         return "float32"
-    single = time_steps(network, batch, precision="float32", loss=options.loss, repeats=1)
-    mixed = time_steps(network, batch, precision="bfloat16", loss=options.loss, repeats=1)
+    single = time_steps(network, task, batch, precision="float32", loss=options.loss, repeats=1)
+    mixed = time_steps(network, task, batch, precision="bfloat16", loss=options.loss, repeats=1)
     return "bfloat16" if mixed < 0.9 * single else "float32"
 
 
@@ -154,12 +171,12 @@ def class_weights(cache: ImageCache, data: Dataset, options: TrainOptions) -> Te
     return torch.from_numpy((weights / (weights * shares).sum()).astype(np.float32))
 
 
-def _seconds_per_image(network: Segmenter, split: Split, precision: Precision) -> float:
+def _seconds_per_image(network: Network, task: Task, split: Split, precision: Precision) -> float:
     network.eval()
     network.facts = BundleFacts(precision=precision)
-    evaluate(network, split.evenly(1))
+    task.evaluate(network, split.evenly(1))
     began = time.monotonic()
-    evaluate(network, split.evenly(2))
+    task.evaluate(network, split.evenly(2))
     network.train()
     return (time.monotonic() - began) / min(2, len(split))
 
@@ -178,7 +195,9 @@ def _announce(session: Session, weights: Tensor | None) -> None:
     plan, data, log = session.plan, session.data, session.log
     parameters = sum(p.numel() for p in session.network.parameters())
     options = session.options
-    log.say(f"{options.model} on {options.encoder}: {parameters:,} parameters, {len(data.classes)} classes")
+    log.say(
+        f"{session.network.name} on {options.encoder}: {parameters:,} parameters, {len(data.classes)} classes"
+    )
     log.say(f"{len(data.train)} images to train, {len(data.val)} to validate")
     for phase in plan.phases:
         kind = "half resolution" if phase.coarse else "full resolution"

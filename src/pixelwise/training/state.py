@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pixelwise.errors import TrainingError
 from pixelwise.files import write_bytes
-from pixelwise.models.segmenter import Segmenter
+from pixelwise.models.network import Network
 from pixelwise.training.optim import WeightAverage
 from pixelwise.training.plan import Plan
 
@@ -31,7 +31,7 @@ class Position:
 
     step: int = 0
     seconds: float = 0.0
-    best_mean_iou: float | None = None
+    best_score: float | None = None
     best_step: int = 0
 
 
@@ -39,7 +39,7 @@ def save_state(
     path: Path,
     position: Position,
     plan: Plan,
-    network: Segmenter,
+    network: Network,
     average: WeightAverage | None,
     optimizer: torch.optim.Optimizer,
 ) -> None:
@@ -56,7 +56,7 @@ def save_state(
 
 
 def load_state(
-    path: Path, network: Segmenter, average: WeightAverage | None, optimizer: torch.optim.Optimizer
+    path: Path, network: Network, average: WeightAverage | None, optimizer: torch.optim.Optimizer
 ) -> tuple[Position, Plan]:
     """Put the state of a run back into its parts and return where it stood.
 

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from pixelwise.data.loader import Batch
-from pixelwise.losses import LossOptions, segmentation_loss
-from pixelwise.models.segmenter import Segmenter
+from pixelwise.losses import LossOptions
+from pixelwise.models.network import Network
 from pixelwise.training.optim import make_optimizer
 from pixelwise.training.options import OptimOptions
 from pixelwise.training.plan import Precision
+from pixelwise.training.tasks import Task
+from pixelwise.training.transfer import Transfer
 
 
 class Stepper:
@@ -21,29 +23,41 @@ class Stepper:
 
     def __init__(
         self,
-        network: Segmenter,
+        network: Network,
+        task: Task,
         optimizer: torch.optim.Optimizer,
         *,
         precision: Precision,
         loss: LossOptions,
         weights: Tensor | None,
+        transfer: Transfer | None = None,
     ) -> None:
         self.network = network
+        self.task = task
         self.optimizer = optimizer
         self.precision = precision
         self.loss = loss
         self.device = next(network.parameters()).device
         self.weights = None if weights is None else weights.to(self.device)
+        self.transfer = transfer
 
-    def run(self, batch: Batch, *, lr: float) -> float:
-        """One update of the weights; returns the loss, which the caller checks to be finite."""
+    def run(self, batch: Batch, *, lr: float, progress: float = 0.0) -> float:
+        """One update of the weights; returns the loss, which the caller checks to be finite.
+
+        Args:
+            batch: What to learn from.
+            lr: Learning rate, which the groups of the optimizer scale.
+            progress: How much of the run lies behind, 0..1, on which it depends what is frozen.
+        """
+        if self.transfer is not None:
+            self.transfer.apply(progress)
         images = batch.images.to(self.device, non_blocking=True)
         labels = batch.labels.to(self.device, non_blocking=True)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["lr_scale"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits = self.network(images)
-        loss = segmentation_loss(logits, labels, self.loss, weights=self.weights)
+            outputs = self.task.forward(self.network, images)
+        loss = self.task.loss(outputs, images, labels, self.loss, self.weights)
         value = float(loss.detach())
         if value == value and abs(value) != float("inf"):  # a broken loss must not reach the weights
             self.optimizer.zero_grad(set_to_none=True)
@@ -53,12 +67,12 @@ class Stepper:
 
 
 def time_steps(
-    network: Segmenter, batch: Batch, *, precision: Precision, loss: LossOptions, repeats: int = 2
+    network: Network, task: Task, batch: Batch, *, precision: Precision, loss: LossOptions, repeats: int = 2
 ) -> float:
     """Median seconds of a step on a throw-away copy of the network, after one step to warm up."""
     twin = copy.deepcopy(network).train()
     stepper = Stepper(
-        twin, make_optimizer(twin, OptimOptions()), precision=precision, loss=loss, weights=None
+        twin, task, make_optimizer(twin, OptimOptions()), precision=precision, loss=loss, weights=None
     )
     seconds = []
     for _ in range(repeats + 1):
