@@ -1,6 +1,7 @@
 """`models` and `describe` as a user types them, in this process."""
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -55,7 +56,7 @@ def test_models_draws_a_table_as_wide_as_the_terminal(capsys, monkeypatch, rows)
     monkeypatch.setattr("pixelwise.models.catalogue.catalogue", lambda: rows)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
-    lines = said(capsys, "models").splitlines()
+    lines = re.sub(r"\x1b\[[\d;]*m", "", said(capsys, "models")).splitlines()
     drawn = lines[: next(place for place, line in enumerate(lines) if line.startswith("Parameters in"))]
     assert max(map(len, drawn)) <= 100
     assert any("─" * 90 in line for line in drawn)

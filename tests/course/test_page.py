@@ -25,3 +25,23 @@ def test_the_rows_of_the_operations(capsys):
         assert printed[number].strip() not in ("", "None")
     assert printed[1] == "[[ 2 -5]\n [-2  1]]\n"
     assert printed[12].startswith("[[1 1 2 2]\n")
+
+
+def test_the_rows_of_the_networks_and_experiments_point_to_what_exists():
+    import sys
+
+    sys.path.insert(0, str(ROOT / "recipes" / "course"))
+    try:
+        from run import experiments
+    finally:
+        sys.path.pop(0)
+    rows = {int(number): rest for number, rest in re.findall(r"^\| (\d+) \|(.*)$", PAGE, re.MULTILINE)}
+    assert sorted(rows) == list(range(1, 44))
+    text = "".join(rest for number, rest in rows.items() if number >= 20)
+    files = re.findall(r"`(tests/[\w/]+(?:\.py)?)`|python (recipes/[\w/]+\.py)", text)
+    assert len(files) > 25
+    for test, script in files:
+        assert (ROOT / (test or script)).exists(), test or script
+    names = re.findall(r"\b(\w+@\w+)\b", text)
+    assert len(names) > 15
+    assert set(names) <= set(experiments())

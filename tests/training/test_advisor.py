@@ -90,7 +90,8 @@ def test_features_are_read_at_the_pixel():
     build = build_classifier(encoder="lenet", normalization=grey)
     build.stride, build.encoder.forward = network.stride, network.encoder
     expected = pixels[0].reshape(3, -1)[:, places].T
-    np.testing.assert_allclose(color_features(samples), expected)
+    standard = (expected - expected.mean(0)) / expected.std(0)
+    np.testing.assert_allclose(color_features(samples), np.concatenate([standard, standard**2], 1), atol=1e-5)
     normalised = (expected - np.array(grey.mean)) / np.array(grey.std)
     np.testing.assert_allclose(encoder_features(build, samples), normalised, atol=2e-4)
 
@@ -136,9 +137,9 @@ def weights(tmp_path_factory):
 @pytest.mark.parametrize(
     ("scores", "large_from", "cell", "words"),
     [
-        ((0.9, 0.5, 0.6), 1, ("large", "similar"), "--strategy partial --set transfer.layers=2"),
+        ((0.9, 0.5, 0.6), 0, ("large", "similar"), "--strategy partial --set transfer.layers=2"),
         ((0.9, 0.5, 0.6), 500, ("small", "similar"), "--strategy last"),
-        ((0.65, 0.5, 0.6), 1, ("large", "different"), "--strategy full"),
+        ((0.65, 0.5, 0.6), 0, ("large", "different"), "--strategy full"),
         ((0.65, 0.5, 0.6), 500, ("small", "different"), "--strategy partial --set transfer.layers=1"),
         ((0.6, 0.61, 0.2), 500, ("small", "different"), "--set augment.color=0.4"),
     ],

@@ -165,7 +165,7 @@ def _print_table(title: str, rows: Sequence[tuple[str, ...]]) -> None:
         from rich.table import Table
 
         console = Console(markup=False, highlight=False)
-        left = max(12, console.width - sum(wide[:-1]) - 2 * len(COLUMNS) - 2)
+        left = max(12, console.width - sum(wide[:-1]) - 3 * len(COLUMNS) - 1)  # and the space between
         table = Table(box=box.SIMPLE_HEAD, header_style="bold")
         for column in COLUMNS:
             table.add_column(column, justify="left" if column in ("name", "from") else "right", no_wrap=True)
