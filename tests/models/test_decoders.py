@@ -152,6 +152,26 @@ def test_unpooling_is_a_plain_loop(dtype, layout):
     assert torch.equal(gradient, plain)
 
 
+@pytest.mark.parametrize(
+    ("guide", "values", "expected"),
+    [  # the worked examples of the course, rows 8 to 11
+        (
+            [[1, 2, 6, 3], [3, 5, 2, 1], [1, 2, 2, 1], [7, 3, 4, 8]],
+            [[1, 2], [3, 4]],
+            [[0, 0, 2, 0], [0, 1, 0, 0], [0, 0, 0, 0], [3, 0, 0, 4]],
+        ),
+        (
+            [[0, 2, 3, 0], [0, 0, 0, 5], [6, 0, 3, 0], [0, -2, 2, 1]],
+            [[2, -5], [6, 3]],
+            [[0, 2, 0, 0], [0, 0, 0, -5], [6, 0, 3, 0], [0, 0, 0, 0]],
+        ),
+    ],
+)
+def test_unpooling_gives_the_worked_examples(guide, values, expected):
+    guide, values = (torch.tensor([[rows]], dtype=torch.float32) for rows in (guide, values))
+    assert Unpool()(values, guide)[0, 0].tolist() == expected
+
+
 def test_segnet_on_vgg_takes_the_switches_of_the_poolings():
     """Judged by the encoder's own poolings, asked for their indices, and max_unpool2d."""
     options = NetworkOptions(encoder_width=0.125)
@@ -217,6 +237,11 @@ def test_squeeze_and_excitation_is_its_formula():
     hidden = np.maximum(x.numpy().mean((2, 3)) @ first.T + layer.reduce.bias.detach().numpy(), 0)
     gate = 1 / (1 + np.exp(-(hidden @ second.T + layer.expand.bias.detach().numpy())))
     np.testing.assert_allclose(layer(x).detach().numpy(), x.numpy() * gate[:, :, None, None], rtol=1e-12)
+
+
+def test_squeeze_and_excitation_is_narrow_between_as_in_the_paper():
+    assert SqueezeExcitation(256).reduce.out_channels == 16
+    assert SqueezeExcitation(16).reduce.out_channels == 8
 
 
 def _taps(x, kernels, rate):
