@@ -68,7 +68,8 @@ def draw(data: Dataset, *, seed: int = 0) -> Samples:
     """
     split = data.train.evenly(IMAGES[data.task])
     rng = np.random.default_rng([seed, 7])
-    images, places, classes, origin = [], [], [], []
+    images: list[Tensor] = []
+    places, classes, origin = [], [], []
     for index in range(len(split)):
         pixels, image = split.image(index), len(images)
         if data.task == "classify":
