@@ -22,7 +22,7 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/bench.stamp
+bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/train_step.py
 
 clean:
@@ -40,11 +40,8 @@ clean:
 	$(BIN)/python -m pip install --quiet -e '.[geo]' -c constraints.txt
 	touch $@
 
-.venv/dev.stamp: pyproject.toml .venv/torch.stamp
-	$(BIN)/python -m pip install --quiet -e '.[dev]' -c constraints.txt
-	touch $@
-
-.venv/bench.stamp: pyproject.toml .venv/dev.stamp
-	$(BIN)/python -m pip install --quiet huggingface-hub tqdm -c constraints.txt
+# the peers whose weights and logits tests compare with come without their dependencies: torchvision asks for another torch
+.venv/dev.stamp: pyproject.toml benchmarks/requirements.txt .venv/torch.stamp
+	$(BIN)/python -m pip install --quiet -e '.[dev]' huggingface-hub tqdm -c constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/requirements.txt
 	touch $@

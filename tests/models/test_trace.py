@@ -217,6 +217,28 @@ def test_stages_of_other_decoders():
     ]
 
 
+def test_padding_belongs_to_the_layer_it_is_for():
+    assert [stage for stage, *_ in links("unet", "mobilenet_v1")][:6] == [
+        "e2",
+        "e4",
+        "e8",
+        "e16",
+        "e32",
+        "d16",
+    ]
+
+
+def test_stages_of_other_tasks():
+    autoencoder = describe(build_autoencoder(encoder="vgg16"), size=(64, 64)).stages
+    assert [(stage.part, stage.stride) for stage in autoencoder] == [
+        *(("encoder", stride) for stride in (1, 2, 4, 8, 16, 32)),
+        *(("decoder", stride) for stride in (32, 16, 8, 4, 2, 1)),
+    ]
+    *_, deepest, head = describe(build_classifier(classes=5), size=(64, 64)).stages
+    assert (deepest.part, deepest.stride, deepest.output) == ("encoder", 32, (512, 2, 2))
+    assert (head.part, head.stride, head.output) == ("head", None, (5, 1, 1))
+
+
 def test_the_catalogue_has_everything_once_with_the_counts_of_real_networks():
     rows = [*catalogue()]
     assert [row.entry.name for row in rows] == [*DECODERS, *ENCODERS]

@@ -40,7 +40,7 @@ class Stage:
     """Layers at one resolution.
 
     Attributes:
-        part: `encoder`, `decoder` or another part of the network.
+        part: `encoder`; everything else is the `decoder`, or the `head` of a network that has none.
         stride: Image pixels per pixel of its map; None where a map has become one vector.
         output: Channels, height and width of what comes out, before a last convolution to classes.
         convolutions: How many it has.
@@ -88,8 +88,10 @@ def _stage(
                 links.setdefault(before, _join(operations, owner, place))
     latest = max(links)
     ordered = [Link(latest, ""), *(Link(s, join) for s, join in sorted(links.items()) if s != latest)]
+    decodes = any(operation.module.startswith("decoder") for operation in operations)
+    part = _part(operations[last])
     return Stage(
-        part=_part(operations[last]),
+        part=part if part == "encoder" or decodes else "head",
         stride=strides[last],
         output=(channels, height, width),
         convolutions=sum(operations[place].name == "convolution" for place in places),
@@ -98,15 +100,17 @@ def _stage(
 
 
 def _part(operation: Operation) -> str:
-    return operation.module.partition(".")[0]
+    return "encoder" if operation.module.partition(".")[0] == "encoder" else "decoder"
 
 
 def _strides(operations: Sequence[Operation]) -> list[Fraction | None]:
-    """The pace of each operation; that of maximum searches for unpooling is the unpooled map's."""
+    """The pace of each operation; padding, and the search of maxima for unpooling, only prepare for the next one."""
     strides = list(paces(operations))
-    for place, uses in enumerate(_consumers(operations)):
-        if uses and all(argument == "indices" for _, argument in uses):
-            strides[place] = strides[uses[0][0]]
+    consumers = _consumers(operations)
+    for place in reversed(range(len(operations))):
+        searches = all(argument == "indices" for _, argument in consumers[place])
+        if consumers[place] and (searches or operations[place].name.endswith(("_pad_nd", "_pad2d"))):
+            strides[place] = strides[consumers[place][0][0]]
     return strides
 
 

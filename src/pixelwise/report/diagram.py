@@ -38,7 +38,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Block:
-    """One stage: `part` is `encoder` or anything else, `stride` text such as `stride 4`, empty for a vector."""
+    """One stage: `part` is `encoder` or what else the legend is to say, `stride` text such as `stride 4`, empty for a vector."""
 
     part: str
     channels: int
@@ -247,8 +247,7 @@ def _arrows(blocks: Sequence[Block], shapes: Sequence[_Shape]) -> Iterator[str]:
 def _onward(start: _Shape, end: _Shape) -> list[tuple[float, float]]:
     """The main path: straight on, or down or up in the gap, clear of what is written below the higher block."""
     turn = start.right + 16 if end.y < start.y else end.left - 19
-    points = [(start.right, start.y), (turn, start.y), (turn, end.y), (end.left, end.y)]
-    return points if start.y != end.y else [points[0], points[-1]]
+    return [(start.right, start.y), (turn, start.y), (turn, end.y), (end.left, end.y)]
 
 
 def _around(start: _Shape, end: _Shape, between: Sequence[_Shape]) -> list[tuple[float, float]]:
@@ -276,11 +275,10 @@ def _around(start: _Shape, end: _Shape, between: Sequence[_Shape]) -> list[tuple
 def _legend(blocks: Sequence[Block], y: float) -> Iterator[str]:
     """The parts and the ways around that occur."""
     x = 32.0
-    parts = {
-        "encoder" if block.part == "encoder" else "decoder" for block in blocks if block.part != "picture"
-    }
-    for part in sorted(parts, reverse=True):
-        yield f'<rect x="{x}" y="{y - 10}" width="12" height="12" rx="2" fill="{FACES[part][0]}"/>'
+    parts = dict.fromkeys(block.part for block in blocks if block.part != "picture")
+    for part in parts:
+        face = FACES.get(part, FACES["decoder"])[0]
+        yield f'<rect x="{x}" y="{y - 10}" width="12" height="12" rx="2" fill="{face}"/>'
         yield text(x + 18, y, part, size=12)
         x += 34 + 7 * len(part)
     for join in sorted({arrow.join for block in blocks for arrow in block.arrows} - {""}):
