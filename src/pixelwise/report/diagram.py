@@ -38,7 +38,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Block:
-    """One stage: `part` is `encoder` or what else the legend is to say; `stride`, such as `stride 4`, empty for a vector."""
+    """One stage: `part` is `encoder` or what else the legend says; `stride`, such as `stride 4`, empty for a vector."""
 
     part: str
     channels: int
