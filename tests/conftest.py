@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,18 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session")
+def loopback() -> None:
+    """Skips tests that talk to a server of their own where even the machine's own network is cut."""
+    with socket.socket() as listening, socket.socket() as calling:
+        try:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            calling.connect(listening.getsockname())
+        except OSError as error:
+            pytest.skip(f"no connection from this machine to itself: {error.strerror}")
 
 
 def write_shapes(root: Path, *, train: int = 6, val: int = 2, test: int = 2, size: int = 64) -> Path:

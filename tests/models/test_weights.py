@@ -234,7 +234,7 @@ def test_the_table_of_published_weights():
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
+def hub(tmp_path, monkeypatch, loopback):
     """A server of this machine that publishes weights of a narrow ResNet18 as `small`."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)

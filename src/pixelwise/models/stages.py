@@ -104,13 +104,11 @@ def _part(operation: Operation) -> str:
 
 
 def _strides(operations: Sequence[Operation]) -> list[Fraction | None]:
-    """The pace of each operation; padding, and the search of maxima for unpooling, only prepare for the next one."""
+    """The pace of each operation; that of maximum searches for unpooling is the unpooled map's."""
     strides = list(paces(operations))
-    consumers = _consumers(operations)
-    for place in reversed(range(len(operations))):
-        searches = all(argument == "indices" for _, argument in consumers[place])
-        if consumers[place] and (searches or operations[place].name.endswith(("_pad_nd", "_pad2d"))):
-            strides[place] = strides[consumers[place][0][0]]
+    for place, uses in enumerate(_consumers(operations)):
+        if uses and all(argument == "indices" for _, argument in uses):
+            strides[place] = strides[uses[0][0]]
     return strides
 
 
@@ -129,17 +127,18 @@ def _runs(traced: Record, strides: list[Fraction | None]) -> list[int]:
 
     What has become a vector, as in squeeze-and-excitation, belongs to the run it happens in.
     """
-    levels = [place for place in traced.results[:-1] if place != IMAGE]
+    operations = traced.operations
+    levels = {p for p in traced.results if p != IMAGE and _part(operations[p]) == "encoder"}
     current: tuple[object, ...] = ()
     numbers: dict[tuple[object, ...], int] = {}
     owner = []
     run = 0
-    for place, operation in enumerate(traced.operations):
+    for place, operation in enumerate(operations):
         part, stride = _part(operation), strides[place]
         if stride is None and current[:1] == (part,):
             stride = current[1]  # type: ignore[assignment]
         if part == "encoder":
-            key: tuple[object, ...] = (part, stride, sum(strides[p] == stride and p < place for p in levels))
+            key: tuple[object, ...] = (part, sum(level < place for level in levels))
         else:
             run += current[:2] != (part, stride)
             key = (part, stride, f"run {run}")

@@ -85,7 +85,7 @@ def describe(model: Network, *, size: tuple[int, int] = SIZE) -> Description:
     """
     image = torch.empty(1, model.bands, *size, device="meta")
     if not isinstance(model, Segmenter):
-        traced = record(model, lambda network, x: network(x), image)
+        traced = record(model, _maps_and_answer, image)
         return _description(model, traced, image, size, cut=model.stride)
     if model.decoder.window is not None:
         return _slid(model, model.decoder.window, size)
@@ -111,6 +111,14 @@ def describe_encoder(encoder: Encoder, *, bands: int = 3, size: tuple[int, int] 
 def _maps_and_logits(network: Any, images: torch.Tensor) -> tuple[Any, Any]:
     maps = network.encoder(images)
     return maps, network.decoder(maps)
+
+
+def _maps_and_answer(network: Any, images: torch.Tensor) -> list[Any]:
+    """The encoder's maps too, which networks of other tasks do not hand out."""
+    maps: list[Any] = []
+    network.encoder.register_forward_hook(lambda _, images, result: maps.extend(result))
+    answer = network(images)
+    return [*maps, answer]
 
 
 def _description(
