@@ -338,6 +338,28 @@ def test_an_hourglass_is_a_recursion():
     torch.testing.assert_close(net(features), net.head(net.rounds[0](up(0))))
 
 
+def test_a_second_hourglass_pools_the_finest_map_and_comes_up_again():
+    net = StackedHourglass(LEVELS[:3], NetworkOptions(decoder_channels=(8,), stacks=2), 4).eval()
+    features = maps(LEVELS[:3])
+    second = net.hourglasses[0]
+    x = net.ascent(features[1:])
+    rounded = net.rounds[0](x)
+    x = x + net.from_round[0](rounded) + net.from_logits[0](net.early[0](rounded))
+    low = second.ascent.merges[0](second.ascent.sides[1](second.down[0](F.max_pool2d(x, 2))))
+    x = second.ascent.sides[0](x) + low.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    torch.testing.assert_close(net(features), net.head(net.rounds[1](x)))
+    assert len(second.down) == 1
+
+
+@pytest.mark.parametrize(("model", "deepest"), [(DeepLabV3, 8), (DeepLabV3Plus, 16)])
+def test_the_rates_of_deeplab_are_the_papers_unless_given(model, deepest):
+    levels = [Level(4, 4), Level(6, 8), Level(8, deepest)]
+    for rates in (None, (2, 3, 5, 7)):
+        net = model(levels, NetworkOptions(rates=rates), 3)
+        found = [branch[0].dilation[0] for branch in net.aspp.branches[1:]]
+        assert found == [*(rates or (12, 24, 36))]
+
+
 def test_the_patch_classifier_is_a_loop_over_windows():
     options = NetworkOptions(patch=(32, 12), encoder_width=0.125)
     net = build("patch", encoder="resnet18", classes=3, bands=2, options=options).eval()
