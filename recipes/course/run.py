@@ -15,8 +15,7 @@ import os
 import platform
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +53,15 @@ def run(experiment: Experiment, folder: Path, work: Path, seed: int) -> dict[str
     import pixelwise as pw
     from pixelwise.config import fill
     from pixelwise.models.bundle import load_network
+    from pixelwise.training.clock import CLOCKS
 
     data = _opened(experiment, folder, work)
-    options = fill(pw.TrainOptions(), {**experiment.options, "seed": seed})
+    options = fill(pw.TrainOptions(), {**_with_weights(experiment.options, folder, work), "seed": seed})
     out = work / "runs" / f"{experiment.name}@{experiment.data}-seed{seed}"
-    began = time.monotonic()
+    clock = CLOCKS[options.clock]
+    began = clock()
     trained = pw.train(data, out=out, options=options)
-    minutes = (time.monotonic() - began) / 60
+    minutes = (clock() - began) / 60
     model = load_network(out)
     scores = pw.evaluate(model, data.test, out=out / "test")
     measure, value = scores.headline
@@ -150,11 +151,25 @@ def _opened(experiment: Experiment, folder: Path, work: Path) -> Any:
     source = folder / facts["from"]
     classes = ROOT / facts["classes"] if "classes" in facts else None
     split = f"{source}/{facts['splits']}" if "splits" in facts else None
-    if experiment.options.get("task", "segment") == "segment":
-        data = pw.open_dataset(source, classes=classes, split=split)
+    data = pw.open_dataset(source, classes=classes, split=split)
+    if "size" in facts or "tiles" in facts:
         copy = prepare(data, work / "data" / experiment.data, size=facts.get("size"), cut=facts.get("tiles"))
-        return pw.open_dataset(copy)
-    return pw.open_dataset(source)
+        data = pw.open_dataset(copy)
+    return replace(data, train=data.train.evenly(facts["train"])) if "train" in facts else data
+
+
+def _with_weights(options: dict[str, Any], folder: Path, work: Path) -> dict[str, Any]:
+    """The options with the ImageNet encoder's file in the place of its name, converted when first asked for."""
+    from pixelwise.models.encoderfiles import save_encoder_weights
+    from pixelwise.models.tfjs import convert_tfjs_mobilenet
+
+    if options.get("transfer", {}).get("encoder_weights") != "{mobilenet}":
+        return options
+    path = work / "mobilenet_v1.safetensors"
+    if not path.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        save_encoder_weights(path, convert_tfjs_mobilenet(folder / "weights" / "mobilenet_v1_1.0_224_tfjs"))
+    return {**options, "transfer": {**options["transfer"], "encoder_weights": str(path)}}
 
 
 def _document() -> dict[str, Any]:

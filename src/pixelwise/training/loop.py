@@ -14,6 +14,7 @@ from pixelwise.errors import LayoutError, OutputError, TrainingError
 from pixelwise.files import locked
 from pixelwise.metrics import Scores
 from pixelwise.models.bundle import FILE_NAME, save
+from pixelwise.training.clock import CLOCKS
 from pixelwise.training.finish import finish, write_page
 from pixelwise.training.log import RunLog
 from pixelwise.training.optim import learning_rate
@@ -58,7 +59,6 @@ def train(
     """
     given = {"model": model, "encoder": encoder, "minutes": minutes, "epochs": epochs}
     given = {name: value for name, value in given.items() if value is not None}
-    began = time.monotonic()
     if not resume:  # before anything is written; the task of a run to resume is in its folder
         _check_trainable(data, options or TrainOptions())
     with locked(out) as folder, stop_on_signals() as stop:
@@ -67,6 +67,7 @@ def train(
             _check_trainable(data, options)
         log = RunLog(folder, tensorboard=options.tensorboard)
         try:
+            began = CLOCKS[options.clock]()
             session = prepare(folder, data, options, log, resume=resume, began=began)
             log.start()
             _loop(session, stop)
@@ -112,7 +113,7 @@ def _loop(session: Session, stop: StopRequest) -> None:
     validations = _Milestones(options.validations, session.plan.progress(position.step))
     saved = time.monotonic()
     while position.step < session.plan.steps:
-        step_began = time.monotonic()
+        step_began = session.clock()
         step = position.step
         phase = session.plan.phase(step)
         progress = session.plan.progress(step)
@@ -131,7 +132,7 @@ def _loop(session: Session, stop: StopRequest) -> None:
             session.average.update(session.network, step, options.optim.ema * session.plan.steps)
         position.step = step + 1
         position.seconds = session.elapsed()
-        session.note_cost(phase.coarse, time.monotonic() - step_began)
+        session.note_cost(phase.coarse, session.clock() - step_began)
         row = {
             "step": position.step,
             "progress": round(session.plan.progress(position.step), 5),
@@ -174,10 +175,10 @@ class _Milestones:
 def _validate(session: Session) -> None:
     """Score the averaged weights on the validation subset with the code that users run; keep the best."""
     position = session.position
-    began = time.monotonic()
+    began = session.clock()
     scores = session.task.evaluate(session.current, session.validation)
     measure, value = scores.headline
-    session.note_validation(time.monotonic() - began)
+    session.note_validation(session.clock() - began)
     position.seconds = session.elapsed()
     row: dict[str, Any] = {
         "step": position.step,

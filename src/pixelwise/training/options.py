@@ -14,6 +14,7 @@ from pixelwise.models.classifier import ClassifierOptions
 from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.localizer import LocalizerOptions
 from pixelwise.models.network import TaskName
+from pixelwise.training.clock import ClockName
 from pixelwise.training.transfer import TransferOptions
 
 
@@ -60,6 +61,7 @@ class TrainOptions:
         precision: `auto` times a few steps in float32 and bfloat16 and takes the quicker.
         coarse: Share of the run, 0..1, spent at half resolution first, where a step costs a quarter.
         cache: Where decoded images are kept; `auto` takes RAM up to 4 GiB and then a memory-mapped file.
+        clock: What `minutes` counts: `wall`, or `processor` time of all threads, which a busy machine does not change.
         validations: How often the validation score is taken, the last time included.
         checkpoint_seconds: A checkpoint is written this often, and at the end.
         tensorboard: Write TensorBoard events too.
@@ -77,6 +79,7 @@ class TrainOptions:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     coarse: float = 0.0
     cache: Literal["auto", "ram", "disk"] = "auto"
+    clock: ClockName = "wall"
     validations: int = 10
     checkpoint_seconds: float = 60.0
     tensorboard: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from pixelwise.data.dataset import Dataset, Split
 from pixelwise.data.loader import Loader
 from pixelwise.models.bundle import BundleFacts, TrainingSummary
 from pixelwise.models.network import Network
+from pixelwise.training.clock import CLOCKS, Clock
 from pixelwise.training.correction import SHARES
 from pixelwise.training.log import RunLog
 from pixelwise.training.optim import WeightAverage
@@ -57,6 +57,11 @@ class Session:
         return chosen
 
     @property
+    def clock(self) -> Clock:
+        """By which the budget is kept."""
+        return CLOCKS[self.options.clock]
+
+    @property
     def task(self) -> Task:
         """What is trained for."""
         return self.stepper.task
@@ -73,7 +78,7 @@ class Session:
 
     def elapsed(self) -> float:
         """Seconds of training so far, all parts together."""
-        return self.seconds_before + time.monotonic() - self.began
+        return self.seconds_before + self.clock() - self.began
 
     def cost(self, coarse: bool) -> float:
         """Seconds per step, coarse or full: the median of the last steps once there are enough of them.

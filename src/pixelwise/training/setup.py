@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pixelwise.data.loader import ImageCache, Loader
 from pixelwise.errors import TrainingError
 from pixelwise.models.bundle import BundleFacts
 from pixelwise.models.network import Network
+from pixelwise.training.clock import CLOCKS, Clock
 from pixelwise.training.correction import SHARES
 from pixelwise.training.log import RunLog
 from pixelwise.training.machine import keep_memory, pick_device
@@ -72,7 +72,7 @@ def prepare(
         costs: dict[bool, float] = {}
     else:
         passes = 1 if weights is None else len(SHARES)
-        plan, costs = make_plan(network, task, loader, data, options, time.monotonic() - began, passes)
+        plan, costs = make_plan(network, task, loader, data, options, CLOCKS[options.clock]() - began, passes)
     stepper = Stepper(
         network,
         task,
@@ -110,7 +110,8 @@ def make_plan(
     passes: int,
 ) -> tuple[Plan, dict[bool, float]]:
     """Time a few steps, choose the arithmetic, and fit the run into its budget."""
-    began = time.monotonic()
+    clock = CLOCKS[options.clock]
+    began = clock()
     sizes = [loader.cache.get(index, coarse=False)[1].shape for index in range(len(loader.cache))]
     size = crop_size([(int(h), int(w)) for h, w in sizes], options, network.stride)
     precision = (
@@ -121,18 +122,20 @@ def make_plan(
         return Plan(precision, phases_by_steps(steps, size, options.coarse), len(data.val), 0.0), {}
     costs = {}
     for coarse in (True, False) if options.coarse else (False,):
-        batch_began = time.monotonic()
+        batch_began = clock()
         batch = loader.batch(0, half(size) if coarse else size, coarse=coarse)
-        making = time.monotonic() - batch_began
-        costs[coarse] = making + time_steps(network, task, batch, precision=precision, loss=options.loss)
+        making = clock() - batch_began
+        costs[coarse] = making + time_steps(
+            network, task, batch, precision=precision, loss=options.loss, clock=clock
+        )
     budget = options.minutes * 60
     count, per_image = 0, 0.0
     if len(data.val):
-        per_image = _seconds_per_image(network, task, data.val, precision)
+        per_image = _seconds_per_image(network, task, data.val, precision, clock)
         share = VALIDATION_SHARE * budget / options.validations
         count = min(len(data.val), max(1, int(share / per_image)))
     final = min(passes * per_image * len(data.val), FINAL_SHARE * budget) + 2
-    left = budget - spent - (time.monotonic() - began) - count * per_image * options.validations - final
+    left = budget - spent - (clock() - began) - count * per_image * options.validations - final
     phases = phases_by_time(max(left, 1.0), size, options.coarse, lambda coarse: costs[coarse])
     return Plan(precision, phases, count, per_image), costs
 
@@ -151,8 +154,9 @@ def quicker(
     batch = small.batch(0, size)
     if batch.images.shape[0] * -(-size[0] // network.stride) * -(-size[1] // network.stride) < 2:
         return "float32"
-    single = time_steps(network, task, batch, precision="float32", loss=options.loss, repeats=1)
-    mixed = time_steps(network, task, batch, precision="bfloat16", loss=options.loss, repeats=1)
+    clock = CLOCKS[options.clock]
+    single = time_steps(network, task, batch, precision="float32", loss=options.loss, clock=clock, repeats=1)
+    mixed = time_steps(network, task, batch, precision="bfloat16", loss=options.loss, clock=clock, repeats=1)
     return "bfloat16" if mixed < 0.9 * single else "float32"
 
 
@@ -171,14 +175,16 @@ def class_weights(cache: ImageCache, data: Dataset, options: TrainOptions) -> Te
     return torch.from_numpy((weights / (weights * shares).sum()).astype(np.float32))
 
 
-def _seconds_per_image(network: Network, task: Task, split: Split, precision: Precision) -> float:
+def _seconds_per_image(
+    network: Network, task: Task, split: Split, precision: Precision, clock: Clock
+) -> float:
     network.eval()
     network.facts = BundleFacts(precision=precision)
     task.evaluate(network, split.evenly(1))
-    began = time.monotonic()
+    began = clock()
     task.evaluate(network, split.evenly(2))
     network.train()
-    return (time.monotonic() - began) / min(2, len(split))
+    return (clock() - began) / min(2, len(split))
 
 
 def _check_data(folder: Path, digest: str) -> None:

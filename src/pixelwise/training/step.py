@@ -11,6 +11,7 @@ from torch import Tensor
 from pixelwise.data.loader import Batch
 from pixelwise.losses import LossOptions
 from pixelwise.models.network import Network
+from pixelwise.training.clock import Clock
 from pixelwise.training.optim import make_optimizer
 from pixelwise.training.options import OptimOptions
 from pixelwise.training.plan import Precision
@@ -67,7 +68,14 @@ class Stepper:
 
 
 def time_steps(
-    network: Network, task: Task, batch: Batch, *, precision: Precision, loss: LossOptions, repeats: int = 2
+    network: Network,
+    task: Task,
+    batch: Batch,
+    *,
+    precision: Precision,
+    loss: LossOptions,
+    clock: Clock = time.perf_counter,
+    repeats: int = 2,
 ) -> float:
     """Median seconds of a step on a throw-away copy of the network, after one step to warm up."""
     twin = copy.deepcopy(network).train()
@@ -76,7 +84,7 @@ def time_steps(
     )
     seconds = []
     for _ in range(repeats + 1):
-        start = time.perf_counter()
+        start = clock()
         stepper.run(batch, lr=1e-6)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return sorted(seconds[1:])[(repeats - 1) // 2]
