@@ -10,8 +10,12 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from pixelwise.errors import MissingExtraError, OptionError
+from pixelwise.losses import LossOptions
+from pixelwise.models.classifier import ClassifierOptions
 from pixelwise.models.interfaces import EncoderOptions
+from pixelwise.models.tasks import build_classifier
 from pixelwise.models.zoo import ENCODERS, make_encoder
+from pixelwise.training.tasks import Classify
 
 SMALL = 0.125
 POOLED = {"vgg16": 5, "vgg16_bn": 5, "unet": 4, "lenet": 2, "small_cnn": 2, "googlenet": 1}
@@ -295,3 +299,43 @@ def test_without_timm_one_sentence_says_so(failure, monkeypatch):
         build("timm:resnet18")
     assert "pixelwise[timm]" in caught.value.remedy
     assert failure is None or failure in caught.value.found
+
+
+def test_a_published_head_takes_images_without_padding():
+    options = ClassifierOptions(head="paper", encoder_width=0.125)
+    network = build_classifier(encoder="xception", classes=3, options=options).eval()
+    images = torch.randn(1, 3, 99, 99)  # an odd size: 99 is no multiple of 32, and stays 99
+    with torch.inference_mode():
+        expected = network.head(network.encoder(images)[-1])
+        assert torch.equal(network(images), expected)
+        assert network(torch.randn(1, 3, 5, 7)).shape == (
+            1,
+            3,
+        )  # too small for the paper's convolutions alone
+
+
+def test_auxiliary_classifiers_learn_and_leave_the_answer_alone():
+    options = ClassifierOptions(head="paper", auxiliary=True, encoder_width=0.125)
+    network = build_classifier(encoder="googlenet", classes=3, options=options)
+    images, labels = torch.randn(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.uint8)
+    task = Classify()
+    task.loss(task.forward(network, images), images, labels, LossOptions(), None).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    network.eval()
+    main, first, second = network.every(images)
+    torch.testing.assert_close(network(images), main)
+    targets = torch.zeros(2, dtype=torch.long)
+    parts = [torch.nn.functional.cross_entropy(logits, targets) for logits in (main, first, second)]
+    expected = parts[0] + 0.3 * (parts[1] + parts[2])
+    torch.testing.assert_close(
+        task.loss(network.every(images), images, labels, LossOptions(), None), expected
+    )
+
+
+def test_auxiliary_classifiers_are_refused_where_there_are_none():
+    with pytest.raises(OptionError, match="resnet18 has no auxiliary"):
+        build_classifier(
+            encoder="resnet18", classes=3, options=ClassifierOptions(head="paper", auxiliary=True)
+        )
+    with pytest.raises(OptionError, match="choose the head"):
+        ClassifierOptions(auxiliary=True)

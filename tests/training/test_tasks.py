@@ -98,7 +98,7 @@ def test_the_class_of_a_view_is_that_of_its_image():
     labels[0, 2:4] = 3
     labels[1, 5:] = 1
     logits = torch.zeros(2, 4, requires_grad=True)
-    loss = TASKS["classify"]().loss(logits, torch.zeros(2, 1, 8, 8), labels, TrainOptions().loss, None)
+    loss = TASKS["classify"]().loss([logits], torch.zeros(2, 1, 8, 8), labels, TrainOptions().loss, None)
     loss.backward()
     assert loss.item() == pytest.approx(np.log(4))
     assert [int(row.argmin()) for row in logits.grad] == [3, 1]

@@ -42,7 +42,7 @@ def models(json: Json = False) -> None:
         "Parameters in millions; multiply-adds (madds) in billions for an image of 512 x 512, three bands and two\n"
         "classes. Field: the image pixels that a value depends on, along an axis. Halo: those before and after a\n"
         "tile, cut at multiples of the stride, that it depends on. Any encoder goes with any model that can join\n"
-        "its maps:\n\n"
+        "its maps; timm:NAME is any convolutional network of timm (extra `timm`):\n\n"
         "  pixelwise train DATA -o RUN --model unet --encoder resnet34\n"
         "  pixelwise describe deeplabv3plus --encoder xception --diagram network.svg"
     )

@@ -25,18 +25,24 @@ class ClassifierOptions:
             of the map its own weights; `paper` is the head its encoder was published with.
         size: Height and width of the images; others are resampled to it. `flatten` needs it, and so do the dense
             layers of LeNet; None takes images as they are.
+        auxiliary: Train the classifiers on middle maps too that the encoder's paper has (GoogLeNet); with head `paper`.
         dropout: Share of the head's inputs dropped, 0..1.
         encoder_width: Multiplies every width of the encoder; 1 is the paper's.
     """
 
     head: Literal["pool", "flatten", "paper"] = "pool"
     size: tuple[int, int] | None = None
+    auxiliary: bool = False
     dropout: float = 0.0
     encoder_width: float = 1.0
 
     def __post_init__(self) -> None:
         if self.size is not None and min(self.size) < 1:
             raise OptionError(f"size is {self.size}", remedy="give a positive height and width")
+        if self.auxiliary and self.head != "paper":
+            raise OptionError(
+                f"auxiliary classifiers with the head {self.head!r}", remedy="choose the head `paper`"
+            )
         if not 0 <= self.dropout < 1:
             raise OptionError(f"dropout is {self.dropout}", remedy="give a number in 0..1, below 1")
         if not 0 < self.encoder_width <= 8:
@@ -64,13 +70,30 @@ class Classifier(Network):
         super().__init__(encoder, names=names, classes=classes, normalization=normalization)
         self.options = options
         self.head = self._head(encoder, len(classes))
+        self.auxiliary = encoder.auxiliary_heads(len(classes)) if options.auxiliary else nn.ModuleDict()
+        if options.auxiliary and not len(self.auxiliary):
+            raise OptionError(
+                f"{encoder_name} has no auxiliary classifiers", remedy="leave them out, or choose googlenet"
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, C, H, W] to logits [N, K]."""
+        logits: Tensor = self.head(self.encoder(self.fitted(images))[-1])
+        return logits
+
+    def every(self, images: Tensor) -> list[Tensor]:
+        """All logits that training judges: those of `forward`, then those of the auxiliary classifiers."""
+        maps, middle = self.encoder.with_auxiliary(self.fitted(images))
+        heads = zip(self.auxiliary.values(), middle, strict=True) if len(self.auxiliary) else ()
+        return [self.head(maps[-1]), *(head(part) for head, part in heads)]
+
+    def fitted(self, images: Tensor) -> Tensor:
+        """Images [N, C, H, W] in the size that the encoder takes; papers take them without padding."""
         if self.options.size is not None:
             images = resize(images, self.options.size)
-        logits: Tensor = self.head(self.deepest(images))
-        return logits
+        as_published = self.options.head == "paper" and not self.encoder.counts_places
+        as_published &= min(images.shape[-2:]) >= 2 * self.stride
+        return images if as_published else pad_to_multiple(images, self.stride)
 
     def _head(self, encoder: Encoder, classes: int) -> nn.Module:
         options = self.options

@@ -75,11 +75,14 @@ class Encoder(nn.Module):
             theirs. With `aligned` padding and H, W multiples of `multiple`, sizes are exactly H / stride x W / stride.
             With `valid` padding they are (H - 2 margin) / stride where that is a whole number for the deepest map.
         multiple: What H and W must be a multiple of.
+        counts_places: The paper's head has a weight per place of the deepest map, so images are padded to `multiple`
+            for it too; others take images as they come.
         stem: Name of the layer that sees the image, whose weights are adapted to other bands.
     """
 
     levels: tuple[Level, ...]
-    stem: ClassVar[str] = "conv1"
+    stem: str = "conv1"
+    counts_places: ClassVar[bool] = False
 
     @property
     def multiple(self) -> int:
@@ -89,6 +92,14 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return one map [N, level.channels, H / level.stride, W / level.stride] per level."""
         raise TypeError(f"{type(self).__name__} does not define forward")
+
+    def auxiliary_heads(self, classes: int) -> nn.ModuleDict:
+        """Further classifiers on middle maps that the paper trains along; most papers have none."""
+        return nn.ModuleDict()
+
+    def with_auxiliary(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The maps of `forward`, and those that the auxiliary heads judge, from one pass."""
+        return self(images), []
 
     def paper_head(self, classes: int, size: tuple[int, int] | None = None) -> nn.Module:
         """The paper's classifier: the deepest map [N, C, h, w] to logits [N, classes].

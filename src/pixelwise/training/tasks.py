@@ -31,6 +31,7 @@ from pixelwise.ops.objects import main_object
 from pixelwise.training.options import TrainOptions
 from pixelwise.types import IGNORE
 
+AUXILIARY_WEIGHT = 0.3  # of each further classifier of GoogLeNet, as its paper has it
 BOX_WEIGHT = 5.0  # the box loss is about a fifth of the cross-entropy at the start
 
 
@@ -136,18 +137,21 @@ class Classify:
         """Those of the classifier."""
         return options.classifier
 
-    def forward(self, network: Classifier, images: Tensor) -> Tensor:
-        """Logits [N, K]."""
-        logits: Tensor = network(images)
-        return logits
+    def forward(self, network: Classifier, images: Tensor) -> list[Tensor]:
+        """Logits [N, K], and those of auxiliary classifiers."""
+        return network.every(images)
 
     def loss(
-        self, outputs: Tensor, images: Tensor, labels: Tensor, options: LossOptions, w: Tensor | None
+        self, outputs: list[Tensor], images: Tensor, labels: Tensor, options: LossOptions, w: Tensor | None
     ) -> Tensor:
-        """Cross-entropy."""
+        """Cross-entropy; that of auxiliary classifiers counts less."""
         inside = labels.masked_fill(labels == IGNORE, 0)  # views never show the outside alone
         targets = inside.flatten(1).amax(dim=1).long()
-        return F.cross_entropy(outputs.float(), targets, weight=w, label_smoothing=options.smoothing)
+        losses = [
+            F.cross_entropy(logits.float(), targets, weight=w, label_smoothing=options.smoothing)
+            for logits in outputs
+        ]
+        return losses[0] + AUXILIARY_WEIGHT * sum(losses[1:], torch.zeros_like(losses[0]))
 
     def evaluate(self, network: Classifier, split: Split) -> Judged:
         """Accuracy and what belongs to it."""

@@ -21,6 +21,8 @@ from pixelwise.models.interfaces import Encoder, EncoderOptions, Level
 class SmallCNN(Encoder):
     """Both maps before they are pooled, at strides 1 and 2, and the pooled second one at stride 4."""
 
+    counts_places = True
+
     def __init__(self, bands: int, options: EncoderOptions) -> None:
         super().__init__()
         refuse_valid("small_cnn", options)

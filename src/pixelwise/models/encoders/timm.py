@@ -29,7 +29,7 @@ class TimmEncoder(Encoder):
         info = self.network.feature_info
         self.levels = tuple(Level(*pair) for pair in zip(info.channels(), info.reduction(), strict=True))
         names = (path for path, module in self.named_modules() if isinstance(module, nn.Conv2d))
-        self.stem = next(names, "")  # type: ignore[misc]  # each network has its own
+        self.stem = next(names, "")  # each network has its own
         _refuse_other_shapes(name, self, bands)
 
     def forward(self, images: Tensor) -> list[Tensor]:
