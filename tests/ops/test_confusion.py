@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +17,7 @@ from sklearn.metrics import confusion_matrix
 
 from pixelwise.errors import DataError, MaskError, OptionError
 from pixelwise.ops import confusion as module
+from pixelwise.ops import native
 from pixelwise.ops.confusion import confusion
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8], int]
@@ -70,6 +77,58 @@ def test_swapping_truth_and_prediction_transposes(pair: Pair) -> None:
     np.testing.assert_array_equal(
         confusion(prediction, truth, classes), confusion(truth, prediction, classes).T
     )
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> Pair:
+    """Rows of labels in runs of any length, so that blocks of no change, some and nothing but changes occur."""
+    size = draw(st.integers(0, 700))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    both = []
+    for _ in range(2):
+        length = draw(st.sampled_from([1, 2, 7, 64, 500]))
+        values = rng.integers(0, draw(st.sampled_from([2, 3, 255])), size, dtype=np.uint8)
+        both.append(np.repeat(values, rng.integers(1, length + 1, size))[:size])
+    both[0][rng.random(size) < draw(st.sampled_from([0, 0.05]))] = 255
+    return both[0], both[1], 255
+
+
+@given(runs(), st.integers(1, 3))
+@settings(deadline=None, max_examples=150)
+def test_the_kernel_counts_what_numpy_counts(pair: Pair, pieces: int) -> None:
+    pytest.importorskip("numba")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_WORTH_LOADING", 0)
+        patch.setattr(module, "_WORTH_CALLING", 0)
+        patch.setattr(module, "_PIECE", max(1, -(-pair[0].size // pieces)))
+        patch.setattr(native, "threads", lambda: 2)
+        patch.setattr(module, "_pairs_plain", None)  # not a way round the kernel
+        found = confusion(*pair)
+    np.testing.assert_array_equal(found, judged(*pair))
+
+
+def test_without_numba_the_counts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WORTH_LOADING", 0)
+    monkeypatch.setattr(module, "_WORTH_CALLING", 0)
+    monkeypatch.setattr(native, "load", lambda name: None)
+    truth, prediction = np.random.default_rng(0).integers(0, 5, (2, 300, 300), dtype=np.uint8)
+    np.testing.assert_array_equal(confusion(truth, prediction, 5), judged(truth, prediction, 5))
+
+
+def test_few_pixels_do_not_load_numba() -> None:
+    code = (
+        "import sys, numpy as np; from pixelwise.ops.confusion import confusion;"
+        "confusion(*np.zeros((2, 1000, 1000), np.uint8), 2); sys.exit('numba' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_real_label_maps(shared_data: Callable[[str], Path]) -> None:
+    files = sorted((shared_data("camvid") / "masks" / "test").glob("*.png"))[:25]
+    truth = np.stack([np.asarray(PIL.Image.open(file)) for file in files])
+    prediction = np.roll(truth, (2, 3), (1, 2))
+    assert truth.size > module._WORTH_LOADING
+    np.testing.assert_array_equal(confusion(truth, prediction, 12), judged(truth, prediction, 12))
 
 
 def test_more_pixels_than_one_chunk_and_views_that_are_not_contiguous() -> None:

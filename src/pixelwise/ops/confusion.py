@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from pixelwise.errors import DataError, MaskError, OptionError
+from pixelwise.ops import native
 from pixelwise.types import IGNORE, MAX_CLASSES, Confusion, Labels
 
 _CHUNK = 1 << 18  # pixels counted at a time: the 8-byte copy that bincount makes stays in the cache
+_WORTH_LOADING = 1 << 22  # pixels from which numba is loaded for, which takes up to a second
+_WORTH_CALLING = 1 << 16  # pixels from which it is the quicker way once it is there
+_PIECE = 1 << 30  # pixels in one table of 32-bit counters at most
 
 
 def confusion(truth: Labels, prediction: Labels, classes: int, ignore: int = IGNORE) -> Confusion:
@@ -34,21 +38,43 @@ def confusion(truth: Labels, prediction: Labels, classes: int, ignore: int = IGN
            [1, 1]])
     """
     _check(truth, prediction, classes, ignore)
-    counts = np.zeros(256 * 256, np.int64)
-    flat_truth, flat_prediction = truth.reshape(-1), prediction.reshape(-1)
-    for start in range(0, flat_truth.size, _CHUNK):
-        pair = flat_truth[start : start + _CHUNK].astype(np.uint16)
-        pair <<= 8
-        pair |= flat_prediction[start : start + _CHUNK]
-        counts += np.bincount(pair, minlength=counts.size)
     # Counting all 256 x 256 pairs first makes the check of the values free.
-    table = counts.reshape(256, 256)
+    table = _pairs(truth.reshape(-1), prediction.reshape(-1)).reshape(256, 256)
     if table[:, classes:].any():
         raise _bad_prediction(prediction, table.sum(axis=0), classes)
     table[ignore] = 0
     if table[classes:].any():
         raise _bad_truth(truth, table.sum(axis=1), classes, ignore)
     return table[:classes, :classes].copy()
+
+
+def _pairs(truth: Labels, prediction: Labels) -> Confusion:
+    """How often each pair 256 truth + prediction occurs, int64 [65536]."""
+    worth = _WORTH_CALLING if native.loaded("confusion_kernels") else _WORTH_LOADING
+    kernels = native.load("confusion_kernels") if truth.size >= worth else None
+    if kernels is None:
+        return _pairs_plain(truth, prediction)
+    pieces = max(native.threads(), -(-truth.size // _PIECE))
+    bounds = [truth.size * piece // pieces for piece in range(pieces + 1)]
+    tables = np.zeros((pieces, kernels.TABLES, kernels.TABLE), np.uint32)
+
+    def work(piece: int) -> None:
+        part = slice(bounds[piece], bounds[piece + 1])
+        kernels.count(truth[part], prediction[part], tables[piece].reshape(-1))
+
+    native.share(work, pieces)
+    counts: Confusion = tables[:, :, : kernels.PAIRS].sum(axis=(0, 1), dtype=np.int64)
+    return counts
+
+
+def _pairs_plain(truth: Labels, prediction: Labels) -> Confusion:
+    counts = np.zeros(256 * 256, np.int64)
+    for start in range(0, truth.size, _CHUNK):
+        pair = truth[start : start + _CHUNK].astype(np.uint16)
+        pair <<= 8
+        pair |= prediction[start : start + _CHUNK]
+        counts += np.bincount(pair, minlength=counts.size)
+    return counts
 
 
 def _check(truth: Labels, prediction: Labels, classes: int, ignore: int) -> None:

@@ -1,0 +1,85 @@
+"""The one door to numba: kernels compiled when first used, and a plain way on where that cannot be.
+
+A module of kernels decorates its functions with `kernel`, so importing it compiles them, or loads them from
+numba's cache on disk, beside the module or in the user's own folder. `load` imports such a module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from types import ModuleType
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@cache
+def load(name: str) -> ModuleType | None:
+    """The kernels of `pixelwise.ops.<name>`, or None where numba is absent, switched off or fails."""
+    try:
+        import numba
+    except ImportError:
+        return None
+    if numba.config.DISABLE_JIT:
+        return None
+    try:
+        return importlib.import_module(f"pixelwise.ops.{name}")
+    except Exception as error:  # whatever a compiler may raise: there is another way
+        warnings.warn(
+            f"numba cannot compile {name}, the slower way is taken: {error}", RuntimeWarning, stacklevel=2
+        )
+        return None
+
+
+def loaded(name: str) -> bool:
+    """Whether the kernels of that name are there already, so that using them costs no compilation."""
+    return f"pixelwise.ops.{name}" in sys.modules
+
+
+def kernel(signature: str, *, fastmath: set[str] | bool = False) -> Callable[[Function], Function]:
+    """Compile a function for one signature, without the interpreter's lock."""
+    from numba import njit
+
+    def compile_now(function: Function) -> Function:
+        try:
+            compiled: Function = njit(signature, nogil=True, cache=True, fastmath=fastmath)(function)
+        except (RuntimeError, OSError):  # no folder that the cache can be written to
+            compiled = njit(signature, nogil=True, fastmath=fastmath)(function)
+        return compiled
+
+    return compile_now
+
+
+def threads() -> int:
+    """Threads that kernels may use: those torch was given, if it is in use, else all cores of the process."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    from numba import config
+
+    return int(config.NUMBA_NUM_THREADS)
+
+
+def share(work: Callable[[int], object], pieces: int) -> None:
+    """Call `work` with each of 0..pieces - 1, on as many threads as kernels may use; the caller's is one."""
+    helpers = min(pieces, threads()) - 1
+    if helpers < 1:
+        for piece in range(pieces):
+            work(piece)
+        return
+    waiting = iter(range(pieces))  # next() on it is one step of the interpreter: no piece is taken twice
+
+    def take() -> None:
+        for piece in waiting:
+            work(piece)
+
+    with ThreadPoolExecutor(helpers) as pool:
+        helped = [pool.submit(take) for _ in range(helpers)]
+        take()
+        for one in helped:
+            one.result()
