@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from pixelwise import __version__
-from pixelwise.cli import data, maps, networks, runs, transfer
+from pixelwise.cli import data, maps, networks, runs, transfer, vectors
 from pixelwise.cli.terms import emit
 from pixelwise.errors import PixelwiseError
 
@@ -26,6 +26,7 @@ app.command("check")(data.check)
 app.command("train")(runs.train)
 app.command("evaluate")(runs.evaluate)
 app.command("predict")(maps.predict)
+app.command("vectorize")(vectors.vectorize)
 app.command("models")(networks.models)
 app.command("describe")(networks.describe)
 app.command("advise")(transfer.advise)

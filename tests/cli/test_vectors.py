@@ -1,0 +1,75 @@
+"""`vectorize` as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import PIL.Image
+import pyogrio
+import pytest
+import rasterio
+
+from pixelwise.cli.app import run
+
+LABELS = np.repeat(np.repeat(np.array([[0, 1], [2, 255]], np.uint8), 10, axis=0), 10, axis=1)
+
+
+@pytest.fixture
+def files(tmp_path):
+    PIL.Image.fromarray(LABELS).save(tmp_path / "map.png")
+    place = rasterio.Affine(2, 0, 4e5, 0, -2, 5.2e6)
+    size = {"height": 20, "width": 20, "count": 1}
+    with rasterio.open(
+        tmp_path / "map.tif", "w", dtype="uint8", crs="EPSG:32632", transform=place, **size
+    ) as out:
+        out.write(LABELS, 1)
+    (tmp_path / "classes.yaml").write_text("[{name: field}, {name: wood}, {name: road}]")
+    return tmp_path
+
+
+def test_vectorize_with_names_and_areas(files, capsys):
+    classes = ["--classes", str(files / "classes.yaml")]
+    assert run(["vectorize", str(files / "map.tif"), "-o", str(files / "map.gpkg"), *classes, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in said["classes"]] == ["field", "wood", "road"]
+    assert [row["area_m2"] for row in said["classes"]] == pytest.approx([400] * 3, rel=1e-3)
+    assert pyogrio.read_info(files / "map.gpkg")["features"] == 3
+    options = ["--skip", "field", "--min-area", "1", "--simplify", "1"]
+    assert run(["vectorize", str(files / "map.tif"), "-o", str(files / "map.fgb"), *classes, *options]) == 0
+    text = capsys.readouterr().out
+    assert "field" not in text
+    assert "hectares" in text
+    assert "equal-area" in text
+
+
+def test_a_png_is_measured_in_pixels_and_says_so(files, capsys):
+    target = files / "map.geojson"
+    assert run(["vectorize", str(files / "map.png"), "-o", str(target), "--min-area", "200"]) == 0
+    text = capsys.readouterr().out
+    assert "no coordinate system" in text
+    assert "left out 3 polygons below 200: 300.0 px" in text
+    assert json.loads(target.read_text())["features"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["map.tif", "-o", "map.shp"], "NAME.gpkg"),
+        (["map.tif", "-o", "map.gpkg", "--skip", "wod", "--classes", "classes.yaml"], "did you mean 'wood'"),
+        (["none.tif", "-o", "map.gpkg"], "no such file"),
+        (["/vsizip/a.zip/map.tif", "-o", "map.gpkg"], "not a file on this machine"),
+    ],
+)
+def test_what_goes_wrong_is_said(files, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(files)
+    assert run(["vectorize", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(files.glob("map.gpkg*"))
+
+
+def test_the_commands_are_listed_with_their_help():
+    help_text = subprocess.run(
+        [sys.executable, "-m", "pixelwise", "--help"], capture_output=True, text=True
+    ).stdout
+    assert "vectorize" in help_text
