@@ -1,0 +1,244 @@
+"""Class maps tile by tile, equal to that of the whole image, in memory that does not grow with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pixelwise.errors import OptionError
+from pixelwise.infer.ahead import ahead
+from pixelwise.infer.blend import Blender, Rows
+from pixelwise.infer.pools import held, measured
+from pixelwise.infer.predictor import Precision, as_array, computed, predict, predict_with_confidence
+from pixelwise.infer.windows import (
+    ArrayReader,
+    Confidence,
+    Engine,
+    Overlap,
+    Piece,
+    Reader,
+    TileOptions,
+    Window,
+)
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.models.surroundings import Surroundings, surroundings
+from pixelwise.ops.labels import probabilities
+from pixelwise.ops.tiles import Box, Tile, TilePlan, plan_tiles
+from pixelwise.types import IGNORE, Image, Labels
+
+BLEND = 128  # pixels on either side over which tiles fade into one another
+CORES = (4096, 3072, 2048, 1536, 1024, 512)  # edges to choose from
+SPARE = 1.3  # memory that a network really takes over what its tensors hold, measured on CPU
+AHEAD = 2  # windows read while the network runs
+
+
+class TiledNetwork:
+    """A network with the plan by which it goes over a raster.
+
+    Attributes:
+        plan: The tiles.
+        facts: What the network must see around a tile.
+        passes: How often each tile is looked at: 2 where an average over the whole raster is taken first.
+    """
+
+    def __init__(
+        self,
+        model: Segmenter,
+        size: tuple[int, int],
+        *,
+        options: TileOptions | None = None,
+        precision: Precision | None = None,
+        resident: int = 0,
+        engine: Engine | None = None,
+    ) -> None:
+        """Plan `model` on a raster of `size`, beside `resident` bytes that the process holds already.
+
+        Raises:
+            OptionError: `exact` is asked of a network that sees the whole image in more than one place.
+        """
+        self.model, self.precision, self.engine = model, precision, engine
+        self.options = options or TileOptions()
+        self.facts = surroundings(model)
+        self.averages: dict[str, Tensor] = {}
+        self.resident = resident
+        self.plan = self._plan(size)
+        exact = self.options.overlap == "exact" and len(self.plan) > 1
+        self.passes = 2 if exact and self.facts.pools else 1
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the process will hold at its peak."""
+        return self._memory(self.plan)
+
+    def run(
+        self,
+        reader: Reader,
+        *,
+        done: Callable[[Tile], bool] = lambda _: False,
+        confidence: bool = False,
+        step: Callable[[], None] = lambda: None,
+    ) -> Iterator[Piece]:
+        """The pieces of the map, in a fixed order.
+
+        Args:
+            reader: Where windows come from.
+            done: Pieces that are not needed again.
+            confidence: Also the probability of each label.
+            step: Called after each tile that the network has seen in a first pass.
+
+        Raises:
+            DataError: what the network does not take, see `predict`.
+        """
+        wanted = [tile for tile in self.plan if not done(tile)]
+        if wanted and self.passes > 1 and not self.averages:
+            self._average(reader, step)
+        if self.options.overlap == "blend":
+            yield from self._blended(reader, {tile[:2] for tile in wanted})
+            return
+        for tile, read in ahead(lambda tile: reader.read(tile.window), wanted, depth=AHEAD):
+            window = read()
+            with held(self.model, self.averages):
+                piece = self._piece(tile, window, confidence)
+            yield piece
+
+    def _average(self, reader: Reader, step: Callable[[], None]) -> None:
+        images = ahead(lambda tile: reader.read(tile.window).image, [*self.plan], depth=AHEAD)
+
+        def counted() -> Iterator[tuple[Tile, Callable[[], Image]]]:
+            for item in images:
+                yield item
+                step()
+
+        self.averages = measured(self.model, self.facts.pools, self.plan, counted(), self.precision)
+
+    def _piece(self, tile: Tile, window: Window, confidence: bool) -> Piece:
+        inner = tile.core.within(tile.window)
+        empty = None if window.empty is None else window.empty[inner]
+        if empty is not None and empty.all():
+            return _nothing(tile, confidence)
+        sure = None
+        if confidence:
+            labels, share = predict_with_confidence(self.model, window.image, precision=self.precision)
+            sure = _as_bytes(share[inner])
+        elif self.engine is not None and not self.averages:
+            labels = self.engine(window.image)
+        else:
+            labels = predict(self.model, window.image, precision=self.precision)
+        return _without(empty, Piece(tile, np.ascontiguousarray(labels[inner]), sure))
+
+    def _blended(self, reader: Reader, wanted: set[tuple[int, int]]) -> Iterator[Piece]:
+        """Each row of tiles needs the one above and the one below it."""
+        if not wanted:
+            return
+        start = max(0, min(row for row, _ in wanted) - 1)
+        blender = Blender(self.plan, max(2, len(self.model.classes)), start)
+        rows = Rows(self.plan, start, self.plan.rows[start].start)
+        tiles = (tile for row in range(start, len(self.plan.rows)) for tile in self.plan.in_row(row))
+        for tile, read in ahead(lambda tile: reader.read(tile.window), tiles, depth=AHEAD):
+            window = read()
+            if window.empty is None or not window.empty.all():
+                with computed(self.model, [window.image], self.precision, self._shares) as shares:
+                    blender.add(tile, as_array(shares[0]))
+            if tile.column + 1 < len(self.plan.columns):
+                continue
+            top, labels, sure = blender.finish()
+            skipped = max(0, rows.top - top) if not rows.parts else 0
+            for piece in rows.add(labels[skipped:], sure[skipped:]):
+                if piece[0][:2] in wanted:
+                    yield self._cut(reader, *piece)
+
+    def _cut(self, reader: Reader, tile: Tile, labels: Labels, sure: NDArray[np.float32]) -> Piece:
+        piece = Piece(tile, np.ascontiguousarray(labels), _as_bytes(sure))
+        return _without(reader.read(tile.core).empty, piece)
+
+    def _shares(self, pixels: Tensor) -> Tensor:
+        return probabilities(self.model(self.model.prepare(pixels)))
+
+    def _plan(self, size: tuple[int, int]) -> TilePlan:
+        """The tiles as large as memory allows; a raster that fits in one window is always exact."""
+        stride, overlap = self.facts.stride, self.options.overlap
+        if overlap == "exact" and self.facts.halo is None:
+            whole = plan_tiles(size, stride=stride, halo=(0, 0), core=max(size))
+            if self._memory(whole) <= self.options.memory:
+                return whole
+        halo = _halo(self.facts, overlap)
+        least = 2 * halo[0] if overlap == "blend" else 1
+        given = self.options.core
+        for core in (given,) if given is not None else CORES:
+            plan = plan_tiles(size, stride=stride, halo=halo, core=max(core, least))
+            if self._memory(plan) <= self.options.memory:
+                break
+        return plan
+
+    def _memory(self, plan: TilePlan) -> int:
+        """Of the network on the largest window, and of the windows read ahead of it."""
+        height, width = plan.largest
+        bands, classes = self.model.bands, len(self.model.classes)
+        each = (self.facts.memory + 12 * bands) * SPARE + (AHEAD + 1) * 4 * bands
+        total = self.resident + height * width * each
+        if self.options.overlap == "blend":
+            total += 4 * height * (plan.size[1] * (classes + 4) + 2 * classes * width)
+        return int(total)
+
+
+def predict_tiled(
+    model: Segmenter,
+    image: Image,
+    *,
+    options: TileOptions | None = None,
+    precision: Precision | None = None,
+) -> Labels:
+    """What `predict` returns, computed tile by tile: in float32 with `exact` the same labels, ties aside.
+
+    Args:
+        model: A network with its classes and its preprocessing; it runs on the device it is on.
+        image: [H, W, C]; uint8, uint16 or float32, values as in the image files.
+        options: How the image is cut.
+        precision: `float32` or `bfloat16`; by default what the bundle was checked with, else `float32`.
+
+    Raises:
+        DataError: see `predict`.
+        OptionError: `exact` is asked of a network that sees the whole image in more than one place.
+    """
+    image = image[:, :, None] if image.ndim == 2 else image
+    reader = ArrayReader(image)
+    network = TiledNetwork(model, reader.size, options=options, precision=precision)
+    labels = np.full(reader.size, IGNORE, np.uint8)
+    for piece in network.run(reader):
+        labels[piece.tile.core.within(Box(0, 0, *reader.size))] = piece.labels
+    return labels
+
+
+def _halo(facts: Surroundings, overlap: Overlap) -> tuple[int, int]:
+    if isinstance(overlap, int):
+        return overlap, overlap
+    if overlap == "blend":
+        side = -(-BLEND // facts.stride) * facts.stride
+        return side, side
+    if facts.halo is None:
+        raise OptionError(
+            f"no tile can be exact: the network sees the whole image through {facts.whole}",
+            remedy="give --overlap 256 (pixels of context around a tile, an approximation), or --overlap blend",
+        )
+    return facts.halo
+
+
+def _nothing(tile: Tile, confidence: bool) -> Piece:
+    shape = (tile.core.height, tile.core.width)
+    sure = np.zeros(shape, np.uint8) if confidence else None
+    return Piece(tile, np.full(shape, IGNORE, np.uint8), sure, network=False)
+
+
+def _without(empty: NDArray[np.bool_] | None, piece: Piece) -> Piece:
+    if empty is not None:
+        piece.labels[empty] = IGNORE
+        if piece.confidence is not None:
+            piece.confidence[empty] = 0
+    return piece
+
+
+def _as_bytes(share: NDArray[np.float32]) -> Confidence:
+    return np.round(share * 255).clip(1, 255).astype(np.uint8)
