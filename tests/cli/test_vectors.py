@@ -73,3 +73,36 @@ def test_the_commands_are_listed_with_their_help():
         [sys.executable, "-m", "pixelwise", "--help"], capture_output=True, text=True
     ).stdout
     assert "vectorize" in help_text
+
+
+def test_areas_of_a_map_and_of_a_sample(files, capsys):
+    classes = ["--classes", str(files / "classes.yaml")]
+    assert run(["areas", str(files / "map.tif"), *classes]) == 0
+    text = capsys.readouterr().out
+    assert "0.0400" in text  # 400 square metres
+    assert "33.33%" in text
+    sample = files / "sample.csv"
+    pairs = [(name, name) for name in ("field", "wood", "road") for _ in range(9)] + [("wood", "field")]
+    sample.write_text("map,reference\n" + "\n".join(",".join(pair) for pair in pairs))
+    assert run(["areas", str(files / "map.tif"), "--sample", str(sample), *classes]) == 0
+    assert "95 % interval" in capsys.readouterr().out
+    assert run(["areas", str(files / "map.tif"), "--sample", str(sample), *classes, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    field, wood, road = said["classes"]
+    assert field["estimate"] == pytest.approx(field["area"] + wood["area"] / 10)
+    assert field["interval"][0] < field["estimate"] < field["interval"][1]
+    assert road["interval"] == [road["estimate"]] * 2
+
+
+def test_areas_from_scores_have_no_interval(files, capsys):
+    scores = files / "scores.json"
+    names = ["class_0", "class_1", "class_2"]
+    confusion = [[90, 10, 0], [0, 50, 0], [0, 0, 40]]
+    scores.write_text(json.dumps({"classes": [{"name": name} for name in names], "confusion": confusion}))
+    assert run(["areas", str(files / "map.png"), "--scores", str(scores), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["classes"][0]["estimate"] == pytest.approx(100 + 100 / 6)
+    assert "interval" not in said["classes"][0]
+    assert any("not places drawn at random" in note for note in said["notes"])
+    assert run(["areas", str(files / "map.png"), "--scores", str(scores), "--sample", str(scores)]) == 2
+    assert "both given" in capsys.readouterr().err

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixelwise.cli.terms import Json, emit
+from pixelwise.errors import OptionError
 
 if TYPE_CHECKING:
     from pixelwise.data.classes import ClassTable
+    from pixelwise.geo.areas import AdjustedAreas, ClassAreas
 
 LabelMap = Annotated[
     Path,
@@ -72,6 +74,110 @@ def vectorize(
     if found.dropped[0]:
         print(f"left out {found.dropped[0]} polygons below {min_area:g}: {found.dropped[1]:.1f} {found.unit}")
     print(f"{found.method}\n{len(found)} polygons in {out}")
+
+
+def areas(
+    labels: LabelMap,
+    sample: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Checked places, drawn at random within each mapped class: x, y, reference or map, reference.",
+            show_default=False,
+        ),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json", help="A scores.json instead; gives no interval.", show_default=False
+        ),
+    ] = None,
+    classes: Names = None,
+    json: Json = False,
+) -> None:
+    """Say how much ground each class covers; with a sample also what is true, with its 95 % interval."""
+    from pixelwise.data.classmaps import open_class_map
+    from pixelwise.geo.areas import class_areas, error_adjusted
+    from pixelwise.geo.samples import read_sample, read_scores
+
+    if sample is not None and scores is not None:
+        raise OptionError("--sample and --scores are both given", remedy="give one of them")
+    table = _table(classes)
+    source = open_class_map(labels, table)
+    found = class_areas(source, table.names if table is not None else ())
+    notes = [found.method]
+    adjusted = None
+    if sample is not None:
+        checked = read_sample(sample, source, found.names)
+        adjusted = error_adjusted(checked.counts, found.areas, found.names)
+        notes.append(f"estimated from {checked.counts.sum()} places, as Olofsson et al. 2014 advise")
+        if checked.left_out:
+            notes.append(f"left out {checked.left_out} places where the map has no class")
+    elif scores is not None:
+        adjusted = error_adjusted(read_scores(scores, found.names).counts, found.areas, found.names)
+        notes.append(_NO_SAMPLE)
+    rows = _area_rows(found, adjusted, intervals=sample is not None)
+    if json:
+        answer: dict[str, Any] = {"unit": found.unit, "classes": rows, "notes": notes}
+        if adjusted is not None:
+            answer["overall_accuracy"] = adjusted.overall[0]
+        if sample is not None and adjusted is not None:
+            answer["overall_accuracy_error"] = adjusted.overall[1]
+        emit(answer)
+        return
+    _print_areas(rows, found.unit)
+    print("\n".join(notes))
+
+
+_NO_SAMPLE = (
+    "warning: the pixels of scores.json are not places drawn at random from this map; the estimate shifts areas by "
+    "the errors found there and has no interval"
+)
+
+
+def _area_rows(found: ClassAreas, adjusted: AdjustedAreas | None, *, intervals: bool) -> list[dict[str, Any]]:
+    """One row of plain values per class; what is not defined is None."""
+    rows: list[dict[str, Any]] = []
+    for index, name in enumerate(found.names):
+        row: dict[str, Any] = {
+            "name": name,
+            "pixels": int(found.pixels[index]),
+            "area": float(found.areas[index]),
+            "share": float(found.areas[index] / found.areas.sum()),
+        }
+        if adjusted is not None:
+            row["estimate"] = float(adjusted.areas[index])
+            row["users_accuracy"] = _plain(adjusted.users[index])
+            row["producers_accuracy"] = _plain(adjusted.producers[index])
+        if adjusted is not None and intervals:
+            row["interval"] = adjusted.intervals[index].tolist()
+            row["standard_error"] = float(adjusted.errors[index])
+            row["users_error"] = _plain(adjusted.users_errors[index])
+            row["producers_error"] = _plain(adjusted.producers_errors[index])
+        rows.append(row)
+    return rows
+
+
+def _plain(value: float) -> float | None:
+    return None if value != value else float(value)
+
+
+def _print_areas(rows: list[dict[str, Any]], unit: str) -> None:
+    scale, name, digits = (1e-4, "hectares", 4) if unit == "m2" else (1.0, "pixels", 0)
+    heads = ["class", name, "share"]
+    if "estimate" in rows[0]:
+        heads.append("estimated")
+    if "interval" in rows[0]:
+        heads.append("95 % interval")
+    lines = []
+    for row in rows:
+        line = [row["name"], f"{row['area'] * scale:.{digits}f}", f"{row['share']:.2%}"]
+        if "estimate" in row:
+            line.append(f"{row['estimate'] * scale:.{digits}f}")
+        if "interval" in row:
+            line.append(" to ".join(f"{end * scale:.{digits}f}" for end in row["interval"]))
+        lines.append(tuple(line))
+    _print_table(tuple(heads), lines)
 
 
 def _table(classes: Path | None) -> ClassTable | None:
