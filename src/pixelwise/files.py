@@ -60,6 +60,21 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def publish(finished: str | Path, path: str | Path) -> None:
+    """Give a finished file of the same disk its final name; until then `path` is as it was.
+
+    Raises:
+        OutputError: the place cannot be written to.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _flush(Path(finished))
+        Path(finished).replace(path)
+    except OSError as error:
+        raise _output_error(path, error) from error
+
+
 def append_line(path: str | Path, line: str) -> None:
     """Append one line and flush it; used for logs, where a torn last line is harmless."""
     try:

@@ -47,7 +47,7 @@ def write_geotiff(
     if palette is not None and (len(bands) != 1 or bands.dtype != np.uint8):
         found = f"a palette needs one band of uint8, the array has {len(bands)} of {bands.dtype}"
         raise DataError(found, file=path, remedy="write without palette, or convert the labels to uint8")
-    rasterio = _rasterio()
+    rasterio = load_rasterio()
     profile = {
         "driver": "GTiff",
         "height": bands.shape[1],
@@ -85,13 +85,19 @@ def _bands_first(array: NDArray[Any], path: str | Path) -> NDArray[Any]:
     return array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
 
 
-def _rasterio() -> Any:
+def load_rasterio() -> Any:
+    """The rasterio module, imported when it is first needed.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import rasterio
         import rasterio.errors
     except ImportError as error:
         remedy = 'pip install "pixelwise[geo]"'
-        raise MissingExtraError(
-            "GeoTIFF output needs rasterio, which is not installed", remedy=remedy
-        ) from error
+        raise MissingExtraError("GeoTIFF needs rasterio, which is not installed", remedy=remedy) from error
     return rasterio
+
+
+_rasterio = load_rasterio

@@ -35,13 +35,30 @@ SPARE = 1.3  # memory that a network really takes over what its tensors hold, me
 AHEAD = 2  # windows read while the network runs
 
 
+class Plain:
+    """The network as it is: every engine answers as this one does."""
+
+    def __init__(self, model: Segmenter, precision: Precision | None) -> None:
+        self.model, self.precision = model, precision
+
+    def __call__(self, image: Image) -> Labels:
+        """The most probable class of every pixel."""
+        return predict(self.model, image, precision=self.precision)
+
+    def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
+        """The same, and its probability."""
+        return predict_with_confidence(self.model, image, precision=self.precision)
+
+
 class TiledNetwork:
     """A network with the plan by which it goes over a raster.
 
     Attributes:
         plan: The tiles.
         facts: What the network must see around a tile.
+        core: Edge of the cores, with which the same plan can be made again.
         passes: How often each tile is looked at: 2 where an average over the whole raster is taken first.
+        averages: What that first pass has found.
     """
 
     def __init__(
@@ -59,7 +76,7 @@ class TiledNetwork:
         Raises:
             OptionError: `exact` is asked of a network that sees the whole image in more than one place.
         """
-        self.model, self.precision, self.engine = model, precision, engine
+        self.model, self.precision, self.engine = model, precision, engine or Plain(model, precision)
         self.options = options or TileOptions()
         self.facts = surroundings(model)
         self.averages: dict[str, Tensor] = {}
@@ -119,14 +136,15 @@ class TiledNetwork:
         empty = None if window.empty is None else window.empty[inner]
         if empty is not None and empty.all():
             return _nothing(tile, confidence)
+        engine = (
+            Plain(self.model, self.precision) if self.averages else self.engine
+        )  # only it takes constants
         sure = None
         if confidence:
-            labels, share = predict_with_confidence(self.model, window.image, precision=self.precision)
+            labels, share = engine.with_confidence(window.image)
             sure = _as_bytes(share[inner])
-        elif self.engine is not None and not self.averages:
-            labels = self.engine(window.image)
         else:
-            labels = predict(self.model, window.image, precision=self.precision)
+            labels = engine(window.image)
         return _without(empty, Piece(tile, np.ascontiguousarray(labels[inner]), sure))
 
     def _blended(self, reader: Reader, wanted: set[tuple[int, int]]) -> Iterator[Piece]:
@@ -162,6 +180,7 @@ class TiledNetwork:
         stride, overlap = self.facts.stride, self.options.overlap
         if overlap == "exact" and self.facts.halo is None:
             whole = plan_tiles(size, stride=stride, halo=(0, 0), core=max(size))
+            self.core = max(size)
             if self._memory(whole) <= self.options.memory:
                 return whole
         halo = _halo(self.facts, overlap)
@@ -169,6 +188,7 @@ class TiledNetwork:
         given = self.options.core
         for core in (given,) if given is not None else CORES:
             plan = plan_tiles(size, stride=stride, halo=halo, core=max(core, least))
+            self.core = max(core, least)
             if self._memory(plan) <= self.options.memory:
                 break
         return plan

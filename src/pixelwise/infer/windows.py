@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -14,7 +13,6 @@ from pixelwise.ops.tiles import Box, Tile
 from pixelwise.types import Image, Labels
 
 Overlap = int | Literal["exact", "blend"]
-Engine = Callable[[Image], Labels]  # uint8, uint16 or float32 [H, W, C] to uint8 [H, W]
 Confidence = NDArray[np.uint8]  # 255 times the probability of the label; 0 where there is none
 
 
@@ -58,6 +56,18 @@ class Piece(NamedTuple):
     labels: Labels
     confidence: Confidence | None
     network: bool = True
+
+
+class Engine(Protocol):
+    """A network made to run: images [H, W, C] of uint8, uint16 or float32 to labels uint8 [H, W]."""
+
+    def __call__(self, image: Image) -> Labels:
+        """The most probable class of every pixel."""
+        ...
+
+    def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
+        """The same, and its probability in 0..1."""
+        ...
 
 
 class Reader(Protocol):

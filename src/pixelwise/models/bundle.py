@@ -182,7 +182,7 @@ def load_network(path: str | Path) -> Network:
     except OptionError as error:
         raise BundleError(f"describes a network that cannot be built: {error.found}", file=path) from error
     _fill_weights(path, model, tensors)
-    model.facts = document.facts
+    model.facts, model.digest = document.facts, document.sha256
     return model.eval()
 
 

@@ -26,10 +26,12 @@ class Network(nn.Module):
         bands: Bands of the images it takes.
         normalization: Applied by `prepare`.
         options: How it was built.
+        digest: SHA-256 in the bundle that it was loaded from; empty otherwise.
     """
 
     task: ClassVar[TaskName]
     options: Any
+    digest: str = ""
     facts: object | None = None  # what its bundle says beyond the network: split, precision, training
 
     def __init__(

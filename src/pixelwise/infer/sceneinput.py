@@ -1,0 +1,88 @@
+"""Whether a model can map a scene, what is odd about it, and its windows as the model wants them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pixelwise.errors import DataError
+from pixelwise.geo.reader import RasterFacts, RasterReader
+from pixelwise.infer.predictor import DTYPES
+from pixelwise.infer.windows import Window
+from pixelwise.models.bundle import BundleFacts
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.ops.tiles import Box
+
+ODD = 1.5  # pixels larger or smaller than those of training by more than this are worth a note
+
+
+class SceneReader:
+    """Windows of a raster for a model.
+
+    Values of images of float32 that say that there is no data become the mean of the training images: what is far
+    from all values would reach beyond its own pixels. Integers stay as they are in the file.
+    """
+
+    def __init__(self, raster: RasterReader, model: Segmenter, drop_alpha: bool) -> None:
+        self.raster, self.drop_alpha = raster, drop_alpha
+        self.size = raster.size
+        self.mean = np.asarray(model.normalization.mean, np.float32)
+
+    def read(self, box: Box) -> Window:
+        """The pixels of a box, and where there is no data."""
+        image, empty = self.raster.read(box, drop_alpha=self.drop_alpha)
+        if image.dtype.kind == "f":
+            image = image.astype(np.float32, copy=False)
+            if empty is not None:
+                image[empty] = self.mean
+        return Window(image, empty)
+
+
+def checked(model: Segmenter, facts: RasterFacts) -> bool:
+    """Whether the last band is an alpha channel that the model does not take.
+
+    Raises:
+        DataError: another number of bands, or values of another type than those of training.
+    """
+    drop_alpha = facts.alpha and facts.bands == model.bands + 1
+    if facts.bands != model.bands and not drop_alpha:
+        raise DataError(
+            f"the scene has {_count(facts.bands)}, the model takes {model.bands}",
+            file=facts.name,
+            remedy=f"give a scene with {_count(model.bands)} in the order of the training images, such as by "
+            "gdal_translate -b 1 -b 2 -b 3 IN OUT.tif",
+        )
+    dtype = "float32" if facts.dtype == "float64" else facts.dtype
+    trained = model.facts.dtype if isinstance(model.facts, BundleFacts) else None
+    allowed = DTYPES if trained is None else (trained,)
+    if dtype not in allowed:
+        raise DataError(
+            f"the scene is {facts.dtype}, the model takes {' or '.join(allowed)}",
+            file=facts.name,
+            remedy="convert the scene the way the training images were made",
+        )
+    return drop_alpha
+
+
+def notes_on(model: Segmenter, facts: RasterFacts) -> tuple[str, ...]:
+    """What the user should know before the start."""
+    notes = []
+    place = facts.place
+    if not place.known:
+        notes.append("the scene says nowhere where it lies: its map has no place either")
+    elif not place.crs:
+        notes.append("the scene names no coordinate system: its map has none either")
+    if facts.alpha and facts.bands > model.bands:
+        notes.append("the last band is tagged as alpha: where it is 0 there is no data")
+    trained = model.facts.pixel_size if isinstance(model.facts, BundleFacts) else None
+    if trained and place.pixel_size and not 1 / ODD <= place.pixel_size / trained <= ODD:
+        notes.append(
+            f"a pixel of the scene is {place.pixel_size:.3g} m, one of the training images {trained:.3g} m: "
+            "resample the scene, or expect things of the wrong size"
+        )
+    if facts.masked or facts.alpha or any(value is not None for value in facts.nodata):
+        notes.append("where the scene holds no data, the map is 255")
+    return tuple(notes)
+
+
+def _count(bands: int) -> str:
+    return "1 band" if bands == 1 else f"{bands} bands"

@@ -1,0 +1,60 @@
+"""Digests and marks by which work is recognised, and what the process holds now."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pixelwise.geo.reader import REMOTE
+from pixelwise.models.segmenter import Segmenter
+
+UNKNOWN = 512 * 1024**2  # what a process with torch holds, where nobody says
+
+
+def weights_digest(model: Segmenter) -> str:
+    """SHA-256 over name, type, shape and bytes of every tensor, and over how the network was built."""
+    digest = hashlib.sha256(
+        f"{model.name} {model.encoder_name} {model.options} {model.normalization}".encode()
+    )
+    for name, tensor in sorted(model.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def document_digest(document: dict[str, Any]) -> str:
+    """SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a local file; of the address for one that is elsewhere."""
+    if REMOTE.match(str(path)):
+        return "unknown: read over the network"
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def stamp_of(path: str | Path) -> tuple[int, int]:
+    """Bytes and time of the last change; zeros for a file that is elsewhere."""
+    if REMOTE.match(str(path)):
+        return 0, 0
+    state = Path(path).stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def resident() -> int:
+    """Bytes of memory that the process holds now."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return UNKNOWN
+    return pages * 4096
