@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,13 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
         typer.Option(metavar="CLASS", help="With --objects: a class that is no object; may be repeated."),
     ] = None,
     min_area: Annotated[int, typer.Option(help="With --objects: leave out smaller ones, in pixels.")] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Of class maps: auto, eager, openvino, compiled or onnxruntime. auto starts at once and changes to "
+            "something quicker where that pays."
+        ),
+    ] = "auto",
     json: Json = False,
 ) -> None:
     """Answer for images with a model of any task.
@@ -42,7 +50,7 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
     Class maps as index PNGs with the classes' colours and overlays; classes.csv; reconstructions; boxes.csv and
     pictures with the box drawn in.
     """
-    from pixelwise.infer import ObjectOptions, predict_files
+    from pixelwise.infer import EngineChoice, ObjectOptions, predict_files
     from pixelwise.models.bundle import load_network
 
     if not objects and (skip or min_area != 1):
@@ -56,6 +64,7 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
             overlays=overlay,
             confidence=confidence,
             objects=ObjectOptions(tuple(skip or ()), min_area) if objects else None,
+            engine=EngineChoice(engine, say=lambda text: print(text, file=sys.stderr)),
             progress=bar,
         )
     if json:

@@ -1,14 +1,17 @@
 """Models applied to images."""
 
+from pixelwise.infer.engine import EngineChoice, open_engine
 from pixelwise.infer.files import predict_files
 from pixelwise.infer.images import classify, localize, reconstruct
 from pixelwise.infer.maps import ObjectOptions
 from pixelwise.infer.predictor import predict, predict_with_confidence
 
 __all__ = [
+    "EngineChoice",
     "ObjectOptions",
     "classify",
     "localize",
+    "open_engine",
     "predict",
     "predict_files",
     "predict_with_confidence",

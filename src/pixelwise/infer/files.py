@@ -10,6 +10,7 @@ from pixelwise.errors import DataError, OptionError
 from pixelwise.files import locked, write_bytes, write_text
 from pixelwise.infer.ahead import ahead
 from pixelwise.infer.answers import Answers, Boxes, Copies, Guesses
+from pixelwise.infer.engine import EngineChoice, open_engine
 from pixelwise.infer.jobs import Job, find_jobs
 from pixelwise.infer.maps import Maps, ObjectOptions
 from pixelwise.models.autoencoder import Autoencoder
@@ -29,6 +30,7 @@ def predict_files(
     overlays: bool = True,
     confidence: bool = False,
     objects: ObjectOptions | None = None,
+    engine: EngineChoice | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Answer for image files and folders of them; pictures have the size of the upright image.
@@ -49,6 +51,8 @@ def predict_files(
         overlays: Of a Segmenter: also write the class colours laid over each image.
         confidence: Of a Segmenter: also write the probability of the class of each pixel.
         objects: Of a Segmenter: also write the objects of each class map.
+        engine: Of a Segmenter: what computes it, see `open_engine`; `auto` begins at once and changes to something
+            quicker where many images are to come.
         progress: Called with the images done and their number.
 
     Returns:
@@ -60,8 +64,14 @@ def predict_files(
         OptionError: an option for another task, or a class that the model does not know.
         OutputError: `out` contains an input, is in use or full, or two images would get one result.
     """
-    answers = _answers(model, overlays=overlays, confidence=confidence, objects=objects)
     jobs = find_jobs(inputs, out)
+    engine = engine or EngineChoice()
+    if isinstance(model, Segmenter):
+        running = open_engine(model, engine.name, images=len(jobs), say=engine.say)
+        answers: Answers = Maps(model, running, overlays=overlays, confidence=confidence, objects=objects)
+    else:
+        _refuse_options(model, confidence=confidence, objects=objects, engine=engine.name)
+        answers = _answers(model)
     written: list[Path] = []
     failures: list[DataError] = []
     with locked(out):
@@ -86,15 +96,21 @@ def predict_files(
     return written
 
 
-def _answers(model: Network, *, overlays: bool, confidence: bool, objects: ObjectOptions | None) -> Answers:
-    if isinstance(model, Segmenter):
-        return Maps(model, overlays=overlays, confidence=confidence, objects=objects)
-    if confidence or objects is not None:
-        option = "confidence" if confidence else "objects"
-        raise OptionError(
-            f"{option} is asked of a model that can {model.task}",
-            remedy=f"leave out --{option}, or give a model trained with --task segment",
-        )
+def _refuse_options(model: Network, *, confidence: bool, objects: ObjectOptions | None, engine: str) -> None:
+    asked = {
+        "confidence": confidence,
+        "objects": objects is not None,
+        "engine": engine not in ("auto", "eager"),
+    }
+    for option, given in asked.items():
+        if given:
+            raise OptionError(
+                f"{option} is asked of a model that can {model.task}",
+                remedy=f"leave out --{option}, or give a model trained with --task segment",
+            )
+
+
+def _answers(model: Network) -> Answers:
     if isinstance(model, Classifier):
         return Guesses(model)
     if isinstance(model, Autoencoder):

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from pixelwise.errors import OptionError, close_matches
+from pixelwise.infer.engine import Engine
 from pixelwise.infer.jobs import Job
-from pixelwise.infer.predictor import predict, predict_with_confidence
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.objects import Connectivity, objects
 from pixelwise.report.frames import framed
@@ -45,9 +45,15 @@ class Maps:
     """The class maps of a Segmenter, and with `objects` what is in them."""
 
     def __init__(
-        self, model: Segmenter, *, overlays: bool, confidence: bool, objects: ObjectOptions | None
+        self,
+        model: Segmenter,
+        engine: Engine,
+        *,
+        overlays: bool,
+        confidence: bool,
+        objects: ObjectOptions | None,
     ) -> None:
-        self.model, self.overlays, self.confidence = model, overlays, confidence
+        self.model, self.engine, self.overlays, self.confidence = model, engine, overlays, confidence
         self.options = objects
         names = [spec.name for spec in model.classes]
         for name in objects.skip if objects is not None else ():
@@ -61,9 +67,9 @@ class Maps:
         """The pictures of one image and their paths."""
         model = self.model
         if self.confidence:
-            labels, certainty = predict_with_confidence(model, image)
+            labels, certainty = self.engine.with_confidence(image)
         else:
-            labels, certainty = predict(model, image), None
+            labels, certainty = self.engine(image), None
         pictures = [("labels", index_png(labels, model.classes))]
         if self.overlays:
             pictures.append(("overlay", png(overlay(display_rgb(image), labels, model.classes))))

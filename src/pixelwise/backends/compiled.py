@@ -1,0 +1,62 @@
+"""torch.compile with frozen weights: Inductor folds batch normalisation and lays weights out for the processor.
+
+Compiles for half a minute and for one size at a time; needs a C++ compiler on a processor.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from pixelwise.backends.interfaces import LowResolution, Precision
+from pixelwise.errors import OptionError
+from pixelwise.models.segmenter import Segmenter
+
+
+class Compiled:
+    """A segmenter compiled by Inductor, once for each size that it meets."""
+
+    name = "compiled"
+
+    def __init__(self, model: Segmenter, precision: Precision) -> None:
+        """Prepare; the compilation itself comes with the first image of a size."""
+        began = time.monotonic()
+        core = LowResolution(copy.deepcopy(model)).eval().requires_grad_(False)
+        core = core.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = next(core.parameters()).device
+        self._lower = precision == "bfloat16"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of modules of torch that it imports
+            self._run: Callable[[Tensor], Tensor] = torch.compile(
+                core, options={"freezing": True}, dynamic=False
+            )
+        self.seconds = time.monotonic() - began
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Normalised float32 images [N, C, H, W] to logits [N, K, h, w].
+
+        Raises:
+            OptionError: there is no working C++ compiler, or Inductor gives up.
+        """
+        images = images.to(self._device).contiguous(memory_format=torch.channels_last)
+        lower = torch.autocast(self._device.type, torch.bfloat16) if self._lower else nullcontext()
+        try:
+            with torch.inference_mode(), lower, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                logits = self._run(images)
+        except (
+            Exception
+        ) as error:  # its errors have no common root but RuntimeError, and chain compilers' output
+            if type(error).__module__.startswith("torch._"):
+                raise OptionError(
+                    f"torch.compile failed: {str(error).splitlines()[0]}",
+                    remedy="install a C++ compiler, or choose another engine, such as openvino or eager",
+                ) from error
+            raise
+        return logits

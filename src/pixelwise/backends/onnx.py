@@ -1,0 +1,64 @@
+"""ONNX Runtime: the only door to it. The network is exported for one size at a time, in float32."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelwise.backends.interfaces import LowResolution
+from pixelwise.errors import MissingExtraError
+from pixelwise.models.segmenter import Segmenter
+
+
+def available() -> bool:
+    """Are ONNX Runtime and what exports to it installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("onnxruntime", "onnx", "onnxscript"))
+
+
+class OnnxRuntime:
+    """A segmenter run by ONNX Runtime, exported once for each size that it meets."""
+
+    name = "onnxruntime"
+
+    def __init__(self, model: Segmenter) -> None:
+        """Keep the model; the export comes with the first image of a size.
+
+        Raises:
+            MissingExtraError: ONNX Runtime, onnx or onnxscript is not installed.
+        """
+        if not available():
+            raise MissingExtraError(
+                "the engine onnxruntime needs onnxruntime, onnx and onnxscript, which are not all installed",
+                remedy="pip install 'pixelwise[fast]'",
+            )
+        self._core = LowResolution(model).eval()
+        self._sessions: dict[tuple[int, ...], Any] = {}
+        self.seconds = 0.0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Normalised float32 images [N, C, H, W] to float32 logits [N, K, h, w]."""
+        pixels = images.contiguous()
+        shape = tuple(pixels.shape)
+        if shape not in self._sessions:
+            self._sessions[shape] = self._session(pixels)
+        session = self._sessions[shape]
+        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: pixels.numpy()})[0])
+
+    def _session(self, images: Tensor) -> Any:
+        import onnxruntime
+
+        began = time.monotonic()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter speaks of its own plans
+            program = torch.onnx.export(self._core, (images,), dynamo=True, verbose=False)
+        graph = program.model_proto.SerializeToString()  # type: ignore[union-attr]  # None only for a file
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self.seconds += time.monotonic() - began
+        return session
