@@ -16,9 +16,10 @@ from pixelwise.data.classes import ClassTable
 from pixelwise.data.dataset import Split, raw_mask, size_mismatch
 from pixelwise.data.discover import Discovery
 from pixelwise.data.headers import Header
-from pixelwise.data.items import Item, Pair, Row
+from pixelwise.data.items import Item, Pair, Row, Window
 from pixelwise.data.layouts import Layout, find_pairs
 from pixelwise.data.read import RawMask, read_header, read_image
+from pixelwise.data.scenes import window_image
 from pixelwise.data.stats import MOST_IMAGES, BandMoments, count_labels
 from pixelwise.data.tables import choose_table, given_table, reading_palettes
 from pixelwise.errors import ClassesError, DataError, MaskError, PixelwiseError
@@ -41,7 +42,7 @@ def check_dataset(
         UnreadableError: a folder cannot be listed.
     """
     root = Path(path)
-    layout = find_pairs(root)
+    layout = find_pairs(root, classes)
     examiner = _Examiner(layout, [Finding("error", problem) for problem in layout.problems])
     examiner.find_classes(root, classes)
     assigned = assign(layout, split, seed=0, root=root)
@@ -138,6 +139,10 @@ class _Examiner:
             if isinstance(item, Row):
                 image: Image = load_arrays(item.image)[0][item.index]
                 self._remember(image.tobytes(), item, split)
+            elif isinstance(item, Window):
+                image = window_image(item)
+                if image.any():  # two windows without data are no copies
+                    self._remember(image.tobytes(), item, split)
             else:
                 self._notice(item, read_header(item.image))
                 image = read_image(item.image)

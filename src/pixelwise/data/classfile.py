@@ -16,6 +16,7 @@ from pixelwise.types import MAX_CLASSES, ClassSpec
 
 CLASS_FILES = ("classes.yaml", "classes.yml", "codes.txt", "class_names.txt", "classes.txt", "labelmap.txt")
 _MAX_BYTES = 1_000_000
+VECTOR_KEYS = ("column", "outside", "tile")  # read by data/labelrules.py
 _KEYS = ("classes", "ignore", "values", "palette")
 _EXAMPLE = "classes: [{name: background, color: '#000000'}, {name: building, color: '#c0392b'}]"
 
@@ -27,14 +28,25 @@ def read_classes(path: str | Path) -> ClassTable:
         ClassesError: missing, unreadable, broken YAML, or a key, name, colour or value that is wrong.
     """
     path = Path(path)
-    text = _text(path)
+    document = load_document(path)
     try:
-        if path.name.lower() == "labelmap.txt":
-            return parse_document(_labelmap(text))
-        if path.suffix.lower() == ".txt":
-            names = [line.strip() for line in text.splitlines() if line.strip()]
-            return parse_document([{"name": name} for name in names])
-        return parse_document(_yaml(text))
+        return parse_document(document)
+    except ClassesError as error:
+        raise ClassesError(error.found, remedy=error.remedy, file=path) from error
+
+
+def load_document(path: str | Path) -> Any:
+    """The YAML of a class file, or its lines as a list of names.
+
+    Raises:
+        ClassesError: missing, unreadable, broken YAML.
+    """
+    path = Path(path)
+    text = _text(path)
+    if path.suffix.lower() == ".txt" and path.name.lower() != "labelmap.txt":
+        return [{"name": line.strip()} for line in text.splitlines() if line.strip()]
+    try:
+        return _labelmap(text) if path.name.lower() == "labelmap.txt" else _yaml(text)
     except ClassesError as error:
         raise ClassesError(error.found, remedy=error.remedy, file=path) from error
 
@@ -49,6 +61,9 @@ def parse_document(document: Any) -> ClassTable:
         document = {"classes": document}
     if not isinstance(document, Mapping) or not document.get("classes"):
         raise ClassesError("lists no classes", remedy=f"write for instance: {_EXAMPLE}")
+    if set(document) & set(VECTOR_KEYS):  # then `values` are texts of a column and not mask values
+        _check_keys(document, (*_KEYS, *VECTOR_KEYS), "classes.yaml")
+        document = {"classes": document["classes"]}
     _check_keys(document, _KEYS, "classes.yaml")
     specs, declared = _class_specs(document["classes"])  # declared: the classes whose colour is given
     index = {spec.name: position for position, spec in enumerate(specs)}

@@ -12,11 +12,13 @@ import numpy as np
 from pixelwise.data.arrays import load_arrays
 from pixelwise.data.assign import SplitChoice, assign
 from pixelwise.data.classes import ClassTable
-from pixelwise.data.items import Item, Labelled, Pair, Row
+from pixelwise.data.items import Item, Labelled, Pair, Row, Window
 from pixelwise.data.layouts import Task, find_pairs
 from pixelwise.data.read import ImageSize, RawMask, image_size, read_image, read_mask
+from pixelwise.data.scenes import window_image, window_labels
 from pixelwise.data.tables import choose_table
 from pixelwise.errors import DataError, LayoutError, MaskError
+from pixelwise.geo.scenes import scene_facts
 from pixelwise.types import SPLITS, ClassSpec, Image, Labels, Sample, SplitName
 
 
@@ -94,7 +96,7 @@ class Split:
     def image(self, index: int) -> Image:
         """Image number `index` [H, W, C] as stored."""
         item = self.items[index]
-        image = load_arrays(item.image)[0][item.index] if isinstance(item, Row) else read_image(item.image)
+        image = image_of(item)
         if image.shape[2] != self.bands or str(image.dtype) != self.dtype:
             raise DataError(
                 f"has {image.shape[2]} bands of {image.dtype}, others have {self.bands} of {self.dtype}",
@@ -178,7 +180,7 @@ def open_dataset(
         DataError: a file cannot be read.
     """
     root = Path(path)
-    layout = find_pairs(root)
+    layout = find_pairs(root, classes)
     if layout.problems:
         raise merged(layout.problems, root)
     table, class_notes = choose_table(layout, root, classes)
@@ -195,16 +197,28 @@ def open_dataset(
 
 def size_of(item: Item) -> ImageSize:
     """Size, bands and dtype of the image of an item, from its header."""
+    if isinstance(item, Window):
+        facts = scene_facts(item.image)
+        return ImageSize(item.box.height, item.box.width, facts.bands, facts.dtype)
     if not isinstance(item, Row):
         return image_size(item.image)
     images = load_arrays(item.image)[0]
     return ImageSize(images.shape[1], images.shape[2], images.shape[3], str(images.dtype))
 
 
+def image_of(item: Item) -> Image:
+    """The image [H, W, C] of an item as stored."""
+    if isinstance(item, Window):
+        return window_image(item)
+    return load_arrays(item.image)[0][item.index] if isinstance(item, Row) else read_image(item.image)
+
+
 def raw_mask(item: Item) -> RawMask:
     """The mask of an item as stored; an item of a classification dataset has none."""
     if isinstance(item, Pair):
         return read_mask(item.mask)
+    if isinstance(item, Window):
+        return RawMask(window_labels(item))
     if isinstance(item, Row):
         return RawMask(load_arrays(item.image)[1][item.index])
     raise DataError(
@@ -214,6 +228,8 @@ def raw_mask(item: Item) -> RawMask:
 
 def files_of(item: Item) -> tuple[Path, ...]:
     """The files that an item is read from."""
+    if isinstance(item, Window):
+        return item.image, item.labels
     return (item.image, item.mask) if isinstance(item, Pair) else (item.image,)
 
 
@@ -245,7 +261,9 @@ def merged(problems: Sequence[DataError], root: Path) -> DataError:
 
 def _file_digest(file: Path) -> bytes:
     try:
-        data = file.read_bytes()
+        with file.open("rb") as stream:  # a scene may be larger than memory
+            digest = hashlib.file_digest(stream, "sha256").digest()
+        size = file.stat().st_size
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", file=file, remedy="check the file") from error
-    return np.int64(len(data)).tobytes() + hashlib.sha256(data).digest()
+    return np.int64(size).tobytes() + digest

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelwise.ops.tiles import Box
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -35,7 +37,35 @@ class Row:
     name: str
 
 
-Item = Pair | Labelled | Row
+@dataclass(frozen=True)
+class LabelRules:
+    """How polygons say the class of pixels.
+
+    Attributes:
+        column: The column of the class; empty: every polygon has the class `inside`.
+        values: (text in the column, class index), for all texts that mean a class; 255 for those that count nowhere.
+        inside: See `column`.
+        outside: Class index of pixels in no polygon, or 255.
+    """
+
+    column: str
+    values: tuple[tuple[str, int], ...]
+    inside: int
+    outside: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of a scene, and a file of polygons that says its classes."""
+
+    image: Path  # the scene
+    labels: Path
+    box: Box
+    rules: LabelRules
+    name: str
+
+
+Item = Pair | Labelled | Row | Window
 
 
 def natural_key(name: str) -> tuple[tuple[tuple[str, ...], ...], str]:

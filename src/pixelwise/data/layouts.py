@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from pixelwise.data import arrays
+from pixelwise.data import arrays, scenes
+from pixelwise.data.classes import ClassTable
 from pixelwise.data.folders import IMAGE_WORDS, MASK_WORDS, Folder, list_folders
-from pixelwise.data.items import Item, Labelled, Pair, in_order, natural_key
+from pixelwise.data.items import Item, Labelled, Pair, Window, in_order, natural_key
 from pixelwise.data.lists import SplitLists, read_lists
 from pixelwise.data.pairing import Named, Pairing, fold, pair_up, split_by_suffix
 from pixelwise.errors import DataError, LayoutError
@@ -40,8 +41,10 @@ class Layout:
         return in_order(item for group in self.groups.values() for item in group)
 
 
-def find_pairs(root: str | Path) -> Layout:
+def find_pairs(root: str | Path, classes: str | Path | ClassTable | None = None) -> Layout:
     """Recognise the layout of a folder, or of one .npz file, without decoding an image.
+
+    Where scenes are labelled by polygons, `classes` stands in for a classes.yaml that says what the polygons mean.
 
     Names are unique in the result: where two splits have the same stem, the split stands before it.
 
@@ -52,6 +55,8 @@ def find_pairs(root: str | Path) -> Layout:
     root = Path(root)
     if root.suffix.lower() == ".npz" and root.is_file():
         return _array_layout([root])
+    if scenes.has_scenes(root):
+        return _scene_layout(root, classes)
     folders, others = list_folders(root)
     if not folders:
         files = [file for file in sorted(root.iterdir()) if file.suffix.lower() == ".npz"]
@@ -72,6 +77,11 @@ def find_pairs(root: str | Path) -> Layout:
         raise LayoutError(f"no image has a mask: {'; '.join(layout.notes)}", file=root, remedy=_WANTED)
     _make_names_unique(layout)
     return layout
+
+
+def _scene_layout(root: Path, classes: str | Path | ClassTable | None) -> Layout:
+    found = scenes.find_windows(root, classes)
+    return Layout("segment", found.groups, found.origin, found.notes, found.problems)
 
 
 def _files(folders: list[Folder]) -> list[tuple[SplitName | None, Named]]:
@@ -282,4 +292,6 @@ def _renamed(item: Item, name: str) -> Item:
         return Pair(item.image, item.mask, name)
     if isinstance(item, Labelled):
         return Labelled(item.image, item.target, name)
+    if isinstance(item, Window):
+        return replace(item, name=name)
     return item

@@ -18,8 +18,8 @@ from pixelwise.geo.raster import _rasterio
 from pixelwise.types import IGNORE, Labels
 
 _STRIP_PIXELS = 1 << 22  # 4 MB of labels, and some ten times that while their borders are traced
-_TIFF = {".tif": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")}
-_TIFF[".tiff"] = _TIFF[".tif"]
+TIFF: dict[str, tuple[bytes, ...]] = {".tif": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")}
+TIFF[".tiff"] = TIFF[".tif"]
 _MOST_BYTES = 1 << 44
 
 
@@ -142,7 +142,7 @@ def open_map(path: str | Path) -> GeoTiffMap:
         UnreadableError: missing, empty, no GeoTIFF, damaged.
         MaskError: several bands, or no integers.
     """
-    path = regular_file(path, _TIFF, most_bytes=_MOST_BYTES)
+    path = regular_file(path, TIFF, most_bytes=_MOST_BYTES)
     rasterio = _rasterio()
     try:
         with opened(path) as source:

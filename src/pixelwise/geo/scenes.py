@@ -1,0 +1,101 @@
+"""Scenes to train from: what their headers say, and windows of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import DataError, UnreadableError
+from pixelwise.geo.classmaps import TIFF, Grid, grid_of, opened
+from pixelwise.geo.inputs import regular_file
+from pixelwise.geo.outlines import shapely_of
+from pixelwise.geo.raster import _rasterio
+from pixelwise.geo.surface import crs_of
+from pixelwise.ops.tiles import Box
+from pixelwise.types import Image
+
+_MOST_BYTES = 1 << 44
+
+
+@dataclass(frozen=True)
+class SceneFacts:
+    """Grid, bands and the dtype of a scene as it is read."""
+
+    grid: Grid
+    bands: int
+    dtype: str
+
+
+def scene_facts(path: str | Path) -> SceneFacts:
+    """What the header of a GeoTIFF says.
+
+    Raises:
+        MissingExtraError: rasterio is not installed.
+        UnreadableError: missing, empty, no GeoTIFF, damaged.
+        DataError: complex numbers.
+    """
+    path = regular_file(path, TIFF, most_bytes=_MOST_BYTES)
+    state = path.stat()
+    return _facts(path, state.st_mtime_ns, state.st_size)
+
+
+def read_scene(path: str | Path, box: Box) -> tuple[Image, NDArray[np.bool_]]:
+    """The image [h, w, C] in a window of a scene, and where it holds no data [h, w].
+
+    uint8 and uint16 stay as they are, other numbers become float32; pixels without data are 0.
+
+    Raises:
+        UnreadableError: that part of the file is damaged.
+    """
+    path = Path(path)
+    facts = scene_facts(path)
+    rasterio = _rasterio()
+    try:
+        with opened(path) as source:
+            window = rasterio.windows.Window(box.left, box.top, box.width, box.height)
+            values = source.read(window=window)
+            empty = source.dataset_mask(window=window) == 0
+    except rasterio.errors.RasterioError as error:
+        found = f"damaged or cut off at row {box.top}, column {box.left}"
+        raise UnreadableError(found, file=path, remedy="copy or export the scene again") from error
+    image = np.ascontiguousarray(np.moveaxis(values, 0, 2)).astype(facts.dtype, copy=False)
+    if image.dtype.kind == "f":
+        empty |= ~np.isfinite(image).all(axis=2)
+    image[empty] = 0  # a nodata value of -9999 would spoil the statistics of the bands
+    return image, empty
+
+
+def footprint(grid: Grid, box: Box) -> Any:
+    """A window of a scene as a polygon in longitude and latitude."""
+    import pyproj
+
+    shapely = shapely_of()
+    outline = shapely.segmentize(
+        shapely.box(box.left, box.top, box.right, box.bottom), max(1, box.width / 16)
+    )
+    transformer = pyproj.Transformer.from_crs(crs_of(grid.crs), "EPSG:4326", always_xy=True)
+
+    def moved(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        placed = grid.to_map(points)
+        return np.column_stack(transformer.transform(placed[:, 0], placed[:, 1]))
+
+    return shapely.transform(outline, moved)
+
+
+@lru_cache(maxsize=4096)
+def _facts(path: Path, _changed: int, _size: int) -> SceneFacts:
+    rasterio = _rasterio()
+    try:
+        with opened(path) as source:
+            kind = np.dtype(source.dtypes[0])
+            if kind.kind not in "uif":
+                raise DataError(f"its values are {kind}", file=path, remedy="export it as integers or floats")
+            dtype = str(kind) if kind in (np.uint8, np.uint16) else "float32"
+            return SceneFacts(grid_of(source), source.count, dtype)
+    except rasterio.errors.RasterioError as error:
+        raise UnreadableError(f"GDAL cannot read it: {error}", file=path, remedy="export it again") from error
