@@ -19,6 +19,7 @@ NETWORKS = [
     ("deeplabv3plus", "resnet18", {}),
     ("fcn8s", "resnet18", {}),
     ("asymmetric_unet", "resnet18", {}),
+    ("segnet", "vgg16_bn", {}),
     ("unet", "unet", {"padding": "valid"}),
     ("patch", "small_cnn", {}),
 ]
@@ -49,7 +50,9 @@ def test_openvino_gives_the_labels_of_the_network_at_any_size(model, encoder, op
     for size in ((45, 70), (64, 33), (1, 1)):
         image = picture(*size)
         clear = away_from_ties(built, image)
-        np.testing.assert_array_equal(running(image)[clear], pw.predict(built, image)[clear])
+        equal = running(image)[clear] == pw.predict(built, image)[clear]
+        # where two values of a window differ by rounding alone, SegNet puts the maximum at the other one
+        assert equal.mean() > 0.999 if model == "segnet" else equal.all()
 
 
 def test_openvino_in_bfloat16_and_its_confidence():
@@ -89,10 +92,17 @@ def test_torch_compile_gives_the_labels_of_the_network():
     np.testing.assert_array_equal(found[clear], pw.predict(built, image)[clear])
 
 
-def test_what_openvino_cannot_convert_is_one_sentence():
+def test_what_a_runtime_cannot_convert_is_one_sentence():
     pytest.importorskip("openvino")
-    with pytest.raises(OptionError, match="OpenVINO cannot run segnet on vgg16_bn"):
-        open_engine(network("segnet", "vgg16_bn"), "openvino")
+    built = network()
+    built.decoder.head = torch.nn.Sequential(built.decoder.head, Eigenvalues())
+    with pytest.raises(OptionError, match="OpenVINO cannot run unet on resnet18"):
+        open_engine(built, "openvino")
+
+
+class Eigenvalues(torch.nn.Module):
+    def forward(self, x):
+        return x + torch.linalg.eigvals(torch.eye(2)).real.sum()
 
 
 def test_an_unknown_engine_names_the_close_ones():

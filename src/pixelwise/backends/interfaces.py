@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Literal, Protocol
 
 from torch import Tensor, nn
+from torch.nn import functional
 
+from pixelwise.models.blocks import Unpool
 from pixelwise.models.segmenter import Segmenter
 
 Precision = Literal["float32", "bfloat16"]
@@ -27,12 +30,30 @@ class Backend(Protocol):
         ...
 
 
+class PlainUnpool(nn.Module):
+    """`Unpool` by comparing the four pixels of a window: runtimes beside torch have no unpooling."""
+
+    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+        """[N, C, H, W] and `guide` [N, C, 2 H, 2 W] to [N, C, 2 H, 2 W]."""
+        count, channels, height, width = x.shape
+        windows = guide.reshape(count, channels, height, 2, width, 2).transpose(3, 4).flatten(4)
+        largest = functional.one_hot(windows.argmax(dim=4), 4).to(x.dtype)
+        placed = (x.unsqueeze(4) * largest).reshape(count, channels, height, width, 2, 2)
+        return placed.transpose(3, 4).reshape(count, channels, 2 * height, 2 * width)
+
+
 class LowResolution(nn.Module):
     """The part of a segmenter between its frame and its full-size logits, as a module of its own."""
 
-    def __init__(self, model: Segmenter) -> None:
+    def __init__(self, model: Segmenter, *, plain: bool = False) -> None:
+        """Wrap the model, or with `plain` a copy whose operations other runtimes know."""
         super().__init__()
-        self.model = model
+        self.model = copy.deepcopy(model) if plain else model
+        if plain:
+            for part in list(self.model.modules()):
+                for name, child in part.named_children():
+                    if isinstance(child, Unpool):
+                        setattr(part, name, PlainUnpool())
 
     def forward(self, images: Tensor) -> Tensor:
         """Fitted images [N, C, H, W] to logits [N, K, h, w]."""

@@ -34,9 +34,9 @@ class OnnxRuntime:
         if not available():
             raise MissingExtraError(
                 "the engine onnxruntime needs onnxruntime, onnx and onnxscript, which are not all installed",
-                remedy="pip install 'pixelwise[fast]'",
+                remedy="pip install 'pixelwise[export]'",
             )
-        self._core = LowResolution(model).eval()
+        self._core = LowResolution(model, plain=True).eval()
         self._sessions: dict[tuple[int, ...], Any] = {}
         self.seconds = 0.0
 

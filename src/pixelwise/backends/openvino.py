@@ -65,7 +65,7 @@ def _converted(runtime: Any, model: Segmenter) -> Any:
     edge = 2 * model.stride
     example = model.frame.framed(torch.zeros(1, model.bands, edge, edge))
     shape = runtime.PartialShape([-1, model.bands, -1, -1])
-    core = LowResolution(model).eval()
+    core = LowResolution(model, plain=True).eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
