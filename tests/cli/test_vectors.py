@@ -106,3 +106,12 @@ def test_areas_from_scores_have_no_interval(files, capsys):
     assert any("not places drawn at random" in note for note in said["notes"])
     assert run(["areas", str(files / "map.png"), "--scores", str(scores), "--sample", str(scores)]) == 2
     assert "both given" in capsys.readouterr().err
+
+
+def test_the_names_that_predict_writes_into_a_map_are_used(files, capsys):
+    with rasterio.open(files / "map.tif", "r+") as target:
+        target.update_tags(PIXELWISE_CLASSES=json.dumps([{"name": name} for name in ("sea", "sand", "sky")]))
+    assert run(["areas", str(files / "map.tif"), "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)["classes"]] == ["sea", "sand", "sky"]
+    assert run(["vectorize", str(files / "map.tif"), "-o", str(files / "a.fgb"), "--skip", "sky"]) == 0
+    assert "sand" in capsys.readouterr().out

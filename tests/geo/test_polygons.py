@@ -195,7 +195,7 @@ def test_files_that_are_no_class_maps(tmp_path):
         list(open_map(write(tmp_path / "high.tif", bad)).strips())
     cut = write(tmp_path / "cut.tif", blobs(300, 300))
     cut.write_bytes(cut.read_bytes()[:60_000])
-    with pytest.raises(UnreadableError, match="damaged or cut off"):
+    with pytest.raises(UnreadableError, match=r"cannot be decoded|GDAL cannot open"):
         list(open_map(cut).strips())
     (tmp_path / "empty.tif").touch()
     with pytest.raises(UnreadableError, match="empty"):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,15 +11,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import MaskError, UnreadableError
+from pixelwise.errors import MaskError
 from pixelwise.geo.inputs import regular_file
-from pixelwise.geo.raster import _rasterio
+from pixelwise.geo.reader import RasterFacts, open_raster
+from pixelwise.geo.writer import read_tags
+from pixelwise.ops.tiles import Box
 from pixelwise.types import IGNORE, Labels
 
 _STRIP_PIXELS = 1 << 22  # 4 MB of labels, and some ten times that while their borders are traced
 TIFF: dict[str, tuple[bytes, ...]] = {".tif": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")}
 TIFF[".tiff"] = TIFF[".tif"]
-_MOST_BYTES = 1 << 44
+MOST_BYTES = 1 << 44
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,6 @@ class GeoTiffMap:
     path: Path
     grid: Grid
     names: tuple[str, ...] = ()
-    nodata: int | None = None
     block: int = field(default=1)
 
     def strips(self) -> Iterator[Labels]:
@@ -106,31 +106,24 @@ class GeoTiffMap:
             UnreadableError: a part of the file is damaged.
             MaskError: a value is no class index.
         """
-        rasterio = _rasterio()
         rows = strip_rows(self.grid.width, self.block)
-        with opened(self.path) as source:
+        with open_raster(self.path) as reader:
             for top in range(0, self.grid.height, rows):
-                window = rasterio.windows.Window(0, top, self.grid.width, min(rows, self.grid.height - top))
-                try:
-                    values = source.read(1, window=window)
-                except rasterio.errors.RasterioError as error:
-                    found = f"damaged or cut off in the rows from {top}"
-                    raise UnreadableError(found, file=self.path, remedy="write the map again") from error
-                yield self._labels(values, top)
+                box = Box(top, 0, min(top + rows, self.grid.height), self.grid.width)
+                values, empty = reader.read(box)
+                yield self._labels(values[:, :, 0], empty, top)
 
-    def _labels(self, values: NDArray[Any], top: int) -> Labels:
-        nodata = self.nodata
-        if values.dtype != np.uint8:
-            bad = (values < 0) | (values > IGNORE)
-            if nodata is not None:
-                bad &= values != nodata
-            if bad.any():
-                row, column = np.argwhere(bad)[0]
-                found = f"value {values[row, column]} at row {top + row}, column {column} is no class index"
-                raise MaskError(found, file=self.path, remedy="classes are 0 to 254, and 255 means none")
+    def _labels(self, values: NDArray[Any], empty: NDArray[np.bool_] | None, top: int) -> Labels:
+        bad = (values < 0) | (values > IGNORE)
+        if empty is not None:
+            bad &= ~empty
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            found = f"value {values[row, column]} at row {top + row}, column {column} is no class index"
+            raise MaskError(found, file=self.path, remedy="classes are 0 to 254, and 255 means none")
         labels = values.astype(np.uint8)
-        if nodata is not None:
-            labels[values == nodata] = IGNORE
+        if empty is not None:
+            labels[empty] = IGNORE
         return labels
 
 
@@ -142,40 +135,32 @@ def open_map(path: str | Path) -> GeoTiffMap:
         UnreadableError: missing, empty, no GeoTIFF, damaged.
         MaskError: several bands, or no integers.
     """
-    path = regular_file(path, TIFF, most_bytes=_MOST_BYTES)
-    rasterio = _rasterio()
+    path = regular_file(path, TIFF, most_bytes=MOST_BYTES)
+    with open_raster(path) as reader:
+        facts = reader.facts
+    kind = np.dtype(facts.dtype)
+    if facts.bands != 1 or kind.kind not in "iu":
+        found = f"has {facts.bands} {'band' if facts.bands == 1 else 'bands'} of {kind}"
+        remedy = "give a class map: one band of class indices, as `pixelwise predict` writes it"
+        raise MaskError(found, file=path, remedy=remedy)
+    return GeoTiffMap(path, grid_of(facts), _names(path), block=facts.block[0])
+
+
+def grid_of(facts: RasterFacts) -> Grid:
+    """The grid of a raster; one that is placed by control points alone is as good as without a place."""
+    place = facts.place
+    if place.transform is None:
+        return Grid(facts.height, facts.width)
+    return Grid(facts.height, facts.width, place.transform, place.crs or None)
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    """The class names that `pixelwise predict` wrote into a map."""
     try:
-        with opened(path) as source:
-            kind = np.dtype(source.dtypes[0])
-            if source.count != 1 or kind.kind not in "iu":
-                found = f"has {source.count} {'band' if source.count == 1 else 'bands'} of {kind}"
-                remedy = "give a class map: one band of class indices, as `pixelwise predict` writes it"
-                raise MaskError(found, file=path, remedy=remedy)
-            return GeoTiffMap(
-                path,
-                grid_of(source),
-                nodata=None if source.nodata is None else int(source.nodata),
-                block=source.block_shapes[0][0],
-            )
-    except rasterio.errors.RasterioError as error:
-        raise UnreadableError(f"GDAL cannot read it: {error}", file=path, remedy="write it again") from error
-
-
-def grid_of(source: Any) -> Grid:
-    """The grid of an open rasterio dataset."""
-    crs = source.crs.to_wkt() if source.crs else None
-    return Grid(source.height, source.width, tuple(source.transform)[:6], crs)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The rasterio dataset of a GeoTIFF; that it has no georeference is no warning, what it lacks is said later."""
-    rasterio = _rasterio()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        source = rasterio.open(path, driver="GTiff")
-    with source:
-        yield source
+        classes = json.loads(read_tags(path).get("PIXELWISE_CLASSES", "[]"))
+        return tuple(str(entry["name"]) for entry in classes)
+    except (ValueError, TypeError, KeyError):
+        return ()  # somebody else's tag
 
 
 def strip_rows(width: int, block: int = 1) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError, MissingExtraError
-from pixelwise.geo.raster import _rasterio
+from pixelwise.geo.raster import load_rasterio
 from pixelwise.types import Labels
 
 Polygons = NDArray[Any]  # [n] of shapely Polygon
@@ -140,7 +140,7 @@ def _strip(
 
     Those that touch neither row are done.
     """
-    rasterio = _rasterio()
+    rasterio = load_rasterio()
     from rasterio import features
 
     wanted = ~np.isin(labels, tracer.leave_out) if tracer.leave_out else None

@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import DataError, UnreadableError
-from pixelwise.geo.classmaps import TIFF, Grid, grid_of, opened
+from pixelwise.errors import DataError
+from pixelwise.geo.classmaps import MOST_BYTES, TIFF, Grid, grid_of
 from pixelwise.geo.inputs import regular_file
 from pixelwise.geo.outlines import shapely_of
-from pixelwise.geo.raster import _rasterio
+from pixelwise.geo.reader import open_raster
 from pixelwise.geo.surface import crs_of
 from pixelwise.ops.tiles import Box
 from pixelwise.types import Image
-
-_MOST_BYTES = 1 << 44
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def scene_facts(path: str | Path) -> SceneFacts:
         UnreadableError: missing, empty, no GeoTIFF, damaged.
         DataError: complex numbers.
     """
-    path = regular_file(path, TIFF, most_bytes=_MOST_BYTES)
+    path = regular_file(path, TIFF, most_bytes=MOST_BYTES)
     state = path.stat()
     return _facts(path, state.st_mtime_ns, state.st_size)
 
@@ -54,18 +52,12 @@ def read_scene(path: str | Path, box: Box) -> tuple[Image, NDArray[np.bool_]]:
     """
     path = Path(path)
     facts = scene_facts(path)
-    rasterio = _rasterio()
-    try:
-        with opened(path) as source:
-            window = rasterio.windows.Window(box.left, box.top, box.width, box.height)
-            values = source.read(window=window)
-            empty = source.dataset_mask(window=window) == 0
-    except rasterio.errors.RasterioError as error:
-        found = f"damaged or cut off at row {box.top}, column {box.left}"
-        raise UnreadableError(found, file=path, remedy="copy or export the scene again") from error
-    image = np.ascontiguousarray(np.moveaxis(values, 0, 2)).astype(facts.dtype, copy=False)
+    with open_raster(path) as reader:
+        values, nothing = reader.read(box)
+    image = values.astype(facts.dtype, copy=False)
+    empty = np.zeros(image.shape[:2], bool) if nothing is None else nothing
     if image.dtype.kind == "f":
-        empty |= ~np.isfinite(image).all(axis=2)
+        empty = empty | ~np.isfinite(image).all(axis=2)
     image[empty] = 0  # a nodata value of -9999 would spoil the statistics of the bands
     return image, empty
 
@@ -89,13 +81,10 @@ def footprint(grid: Grid, box: Box) -> Any:
 
 @lru_cache(maxsize=4096)
 def _facts(path: Path, _changed: int, _size: int) -> SceneFacts:
-    rasterio = _rasterio()
-    try:
-        with opened(path) as source:
-            kind = np.dtype(source.dtypes[0])
-            if kind.kind not in "uif":
-                raise DataError(f"its values are {kind}", file=path, remedy="export it as integers or floats")
-            dtype = str(kind) if kind in (np.uint8, np.uint16) else "float32"
-            return SceneFacts(grid_of(source), source.count, dtype)
-    except rasterio.errors.RasterioError as error:
-        raise UnreadableError(f"GDAL cannot read it: {error}", file=path, remedy="export it again") from error
+    with open_raster(path) as reader:
+        facts = reader.facts
+    kind = np.dtype(facts.dtype)
+    if kind.kind not in "uif":
+        raise DataError(f"its values are {kind}", file=path, remedy="export it as integers or floats")
+    dtype = str(kind) if kind in (np.uint8, np.uint16) else "float32"
+    return SceneFacts(grid_of(facts), facts.bands, dtype)

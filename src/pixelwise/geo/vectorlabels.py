@@ -20,7 +20,7 @@ from pixelwise.errors import ClassesError, DataError, MissingExtraError, Unreada
 from pixelwise.geo.classmaps import Grid
 from pixelwise.geo.inputs import regular_file
 from pixelwise.geo.outlines import Polygons, shapely_of
-from pixelwise.geo.raster import _rasterio
+from pixelwise.geo.raster import load_rasterio
 from pixelwise.geo.surface import crs_of
 from pixelwise.ops.tiles import Box
 
@@ -127,7 +127,7 @@ def place(file: VectorFile, values: NDArray[np.uint8], grid: Grid) -> PlacedPoly
 
 def burn(placed: PlacedPolygons, box: Box, outside: int) -> NDArray[np.uint8]:
     """Labels [h, w] of a window of the scene; where polygons overlap, the later one in the file counts."""
-    _rasterio()
+    load_rasterio()
     from rasterio import Affine, features
 
     shapely = shapely_of()
