@@ -225,10 +225,10 @@ def test_an_overlap_in_pixels_is_taken() -> None:
 def test_tiles_are_as_large_as_memory_allows() -> None:
     model = network(*LOCAL["unet"])
     small, large = (
-        TiledNetwork(model, (20_000, 20_000), options=TileOptions(memory=size << 20)) for size in (300, 3000)
+        TiledNetwork(model, (20_000, 20_000), options=TileOptions(memory=size << 20)) for size in (500, 3000)
     )
     assert small.plan.largest[0] < large.plan.largest[0]
-    assert small.memory <= 300 << 20
+    assert small.memory <= 500 << 20
     assert large.memory <= 3000 << 20
 
 

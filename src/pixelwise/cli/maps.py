@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pixelwise.cli.bars import Bar
+from pixelwise.cli.scenes import SceneSettings, map_all, parse_overlap, scene_dict
 from pixelwise.cli.terms import Json, Model, emit
 from pixelwise.errors import OptionError
 
@@ -16,7 +18,7 @@ from pixelwise.errors import OptionError
 def predict(  # noqa: PLR0913  the command line has more options than a function should
     model: Model,
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Images or folders.", show_default=False)
+        list[Path], typer.Argument(metavar="INPUT...", help="Images, scenes or folders.", show_default=False)
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write to.", show_default=False)
@@ -43,31 +45,46 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
             "something quicker where that pays."
         ),
     ] = "auto",
+    overlap: Annotated[
+        str, typer.Option(help="Of scenes: exact, blend, or pixels of context around a tile.")
+    ] = "exact",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Of scenes: go on with maps that were interrupted.")
+    ] = False,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Of scenes: https, s3, gs and az addresses may be read.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Answer for images with a model of any task.
 
-    Class maps as index PNGs with the classes' colours and overlays; classes.csv; reconstructions; boxes.csv and
-    pictures with the box drawn in.
+    Class maps as index PNGs with the classes' colours and overlays; of scenes (large georeferenced TIFFs) as
+    GeoTIFFs; classes.csv; reconstructions; boxes.csv and pictures with the box drawn in.
     """
     from pixelwise.infer import EngineChoice, ObjectOptions, predict_files
     from pixelwise.models.bundle import load_network
 
     if not objects and (skip or min_area != 1):
         raise OptionError("--skip and --min-area say which objects are written", remedy="add --objects")
+    settings = SceneSettings(parse_overlap(overlap), confidence, resume, allow_remote, engine)
     network = load_network(model)
-    with Bar("images") as bar:
-        written = predict_files(
-            network,
-            inputs,
-            out,
-            overlays=overlay,
-            confidence=confidence,
-            objects=ObjectOptions(tuple(skip or ()), min_area) if objects else None,
-            engine=EngineChoice(engine, say=lambda text: print(text, file=sys.stderr)),
-            progress=bar,
-        )
+
+    def map_images(images: Sequence[Path]) -> list[Path]:
+        with Bar("images") as bar:
+            return predict_files(
+                network,
+                images,
+                out,
+                overlays=overlay,
+                confidence=confidence,
+                objects=ObjectOptions(tuple(skip or ()), min_area) if objects else None,
+                engine=EngineChoice(engine, say=lambda text: print(text, file=sys.stderr)),
+                progress=bar,
+            )
+
+    written, scenes = map_all(network, inputs, out, settings=settings, map_images=map_images)
     if json:
-        emit({"task": network.task, "written": [str(path) for path in written]})
+        told = {"task": network.task, "written": [str(path) for path in written]}
+        emit(told | ({"scenes": [scene_dict(scene) for scene in scenes]} if scenes else {}))
     else:
         print(f"{len(written)} {'file' if len(written) == 1 else 'files'} in {out}")

@@ -17,13 +17,13 @@ from pixelwise.errors import DataError, OutputError
 from pixelwise.files import locked, publish
 from pixelwise.geo.reader import RasterFacts, open_raster
 from pixelwise.geo.writer import MapLayer, read_tags, write_layer
+from pixelwise.infer.engine import Engine
 from pixelwise.infer.journal import Journal
 from pixelwise.infer.predictor import precision_of
 from pixelwise.infer.sceneinput import SceneReader, checked, notes_on
 from pixelwise.infer.sceneoptions import SceneOptions, SceneProgress, SceneResult
 from pixelwise.infer.subject import document_digest, file_digest, resident, stamp_of, weights_digest
 from pixelwise.infer.tiled import TiledNetwork
-from pixelwise.infer.windows import Engine
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.tiles import TilePlan
 from pixelwise.types import IGNORE
@@ -56,7 +56,8 @@ def predict_scene(
         out: The file to write.
         options: Everything else.
         progress: Called before the start and after every tile.
-        engine: Runs the network in place of `predict`; it is not asked where averages over the scene enter.
+        engine: Runs the network in place of the eager one, see `open_engine`; it is not asked where averages over
+            the scene or probabilities for blending enter. Announced memory is that of the eager one.
 
     Raises:
         MissingExtraError: rasterio is not installed.

@@ -11,12 +11,12 @@ from torch import Tensor
 from pixelwise.errors import OptionError
 from pixelwise.infer.ahead import ahead
 from pixelwise.infer.blend import Blender, Rows
+from pixelwise.infer.engine import Eager, Engine
 from pixelwise.infer.pools import held, measured
-from pixelwise.infer.predictor import Precision, as_array, computed, predict, predict_with_confidence
+from pixelwise.infer.predictor import Precision, as_array, computed
 from pixelwise.infer.windows import (
     ArrayReader,
     Confidence,
-    Engine,
     Overlap,
     Piece,
     Reader,
@@ -32,22 +32,8 @@ from pixelwise.types import IGNORE, Image, Labels
 BLEND = 128  # pixels on either side over which tiles fade into one another
 CORES = (4096, 3072, 2048, 1536, 1024, 512)  # edges to choose from
 SPARE = 1.3  # memory that a network really takes over what its tensors hold, measured on CPU
+FIXED = 96 * 1024**2  # bytes of libraries and threads that only start when they are needed
 AHEAD = 2  # windows read while the network runs
-
-
-class Plain:
-    """The network as it is: every engine answers as this one does."""
-
-    def __init__(self, model: Segmenter, precision: Precision | None) -> None:
-        self.model, self.precision = model, precision
-
-    def __call__(self, image: Image) -> Labels:
-        """The most probable class of every pixel."""
-        return predict(self.model, image, precision=self.precision)
-
-    def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
-        """The same, and its probability."""
-        return predict_with_confidence(self.model, image, precision=self.precision)
 
 
 class TiledNetwork:
@@ -76,7 +62,7 @@ class TiledNetwork:
         Raises:
             OptionError: `exact` is asked of a network that sees the whole image in more than one place.
         """
-        self.model, self.precision, self.engine = model, precision, engine or Plain(model, precision)
+        self.model, self.precision, self.engine = model, precision, engine or Eager(model, precision)
         self.options = options or TileOptions()
         self.facts = surroundings(model)
         self.averages: dict[str, Tensor] = {}
@@ -137,7 +123,7 @@ class TiledNetwork:
         if empty is not None and empty.all():
             return _nothing(tile, confidence)
         engine = (
-            Plain(self.model, self.precision) if self.averages else self.engine
+            Eager(self.model, self.precision) if self.averages else self.engine
         )  # only it takes constants
         sure = None
         if confidence:
@@ -198,7 +184,7 @@ class TiledNetwork:
         height, width = plan.largest
         bands, classes = self.model.bands, len(self.model.classes)
         each = (self.facts.memory + 12 * bands) * SPARE + (AHEAD + 1) * 4 * bands
-        total = self.resident + height * width * each
+        total = FIXED + self.resident + height * width * each
         if self.options.overlap == "blend":
             total += 4 * height * (plan.size[1] * (classes + 4) + 2 * classes * width)
         return int(total)

@@ -30,7 +30,7 @@ class TileOptions:
 
     overlap: Overlap = "exact"
     core: int | None = None
-    memory: int = 2 * 1024**3
+    memory: int = 9 * 1024**3 // 4
 
     def __post_init__(self) -> None:
         wrong = self.overlap < 0 if isinstance(self.overlap, int) else self.overlap not in ("exact", "blend")
@@ -56,18 +56,6 @@ class Piece(NamedTuple):
     labels: Labels
     confidence: Confidence | None
     network: bool = True
-
-
-class Engine(Protocol):
-    """A network made to run: images [H, W, C] of uint8, uint16 or float32 to labels uint8 [H, W]."""
-
-    def __call__(self, image: Image) -> Labels:
-        """The most probable class of every pixel."""
-        ...
-
-    def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
-        """The same, and its probability in 0..1."""
-        ...
 
 
 class Reader(Protocol):

@@ -1,0 +1,146 @@
+"""`predict` on scenes: which inputs are scenes, what is written where, what is said, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pixelwise.cli.app import run
+from pixelwise.cli.scenes import parse_overlap
+from pixelwise.errors import OptionError
+from pixelwise.infer import placed
+from pixelwise.infer.windows import TileOptions
+from pixelwise.models.bundle import load, save
+from pixelwise.models.interfaces import NetworkOptions
+from pixelwise.models.zoo import build
+
+rasterio = pytest.importorskip("rasterio")
+PLACE = {"crs": "EPSG:32631", "transform": rasterio.Affine(1, 0, 5, 0, -1, 9)}
+
+
+def picture(height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def tif(path: Path, image: NDArray[Any], **place: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    profile = {"driver": "GTiff", "height": image.shape[0], "width": image.shape[1], "count": image.shape[2]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path, "w", dtype=image.dtype.name, **profile, **place) as target:
+            target.write(np.moveaxis(image, 2, 0))
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    options = NetworkOptions(decoder_channels=(6,))
+    net = build("fullres", encoder="image", classes=["road", "house"], options=options)
+    return save(net, tmp_path_factory.mktemp("bundle") / "net.safetensors")
+
+
+@pytest.fixture(autouse=True)
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenes of this test have 1000 pixels and more; tiles are those of real ones."""
+    monkeypatch.setattr(placed, "LARGE", 1000)
+    monkeypatch.setattr(placed, "HUGE", 1_000_000)
+
+
+def below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_images_and_scenes_side_by_side(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = tmp_path / "in"
+    tif(inputs / "large.tif", picture(60, 70), **PLACE)
+    tif(inputs / "small.tif", picture(20, 30), **PLACE)
+    tif(inputs / "nowhere.tif", picture(60, 70))
+    PIL.Image.fromarray(picture(9, 8)).save(inputs / "photo.png")
+    arguments = ["predict", str(bundle), str(inputs), "-o", str(tmp_path / "out"), "--confidence", "--json"]
+    assert run(arguments) == 0
+    said = capsys.readouterr()
+    names = ["nowhere", "photo", "small"]
+    expected = [f"{folder}/{name}.png" for folder in ("confidence", "labels", "overlay") for name in names]
+    expected += ["confidence/large.tif", "labels/large.tif", "labels/small.tif"]
+    assert below(tmp_path / "out") == sorted(expected)
+    answer = json.loads(said.out)
+    assert len(answer["written"]) == len(expected)
+    assert [(Path(scene["labels"]).name, scene["pixels"]) for scene in answer["scenes"]] == [
+        ("large.tif", 4200)
+    ]
+    assert "large.tif: 0.0 Mpx to compute, at most" in said.err
+    assert "GiB of memory" in said.err
+    with rasterio.open(tmp_path / "out" / "labels" / "small.tif") as placed_map:
+        assert placed_map.crs.to_epsg() == 32631
+        assert placed_map.transform == PLACE["transform"]
+        with PIL.Image.open(tmp_path / "out" / "labels" / "small.png") as png:
+            assert np.array_equal(placed_map.read(1), np.array(png))
+    with rasterio.open(tmp_path / "out" / "labels" / "large.tif") as scene:
+        assert scene.tags()["PIXELWISE_BUNDLE_SHA256"] == load(bundle).digest
+
+
+def test_several_scenes_of_one_name(bundle: Path, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        tif(tmp_path / "in" / folder / "scene.tif", picture(60, 70), **PLACE)
+    assert run(["predict", str(bundle), str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
+    assert below(tmp_path / "out") == ["labels/a/scene.tif", "labels/b/scene.tif"]
+
+
+def test_one_bad_scene_does_not_stop_the_others(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "c"):
+        tif(tmp_path / "in" / f"{name}.tif", picture(60, 70), **PLACE)
+    tif(tmp_path / "in" / "b.tif", picture(60, 70)[:, :, :2], **PLACE)
+    assert run(["predict", str(bundle), str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
+    assert "the scene has 2 bands, the model takes 3" in capsys.readouterr().err
+    assert below(tmp_path / "out") == ["labels/a.tif", "labels/c.tif"]
+
+
+def test_finished_scenes_stay_with_resume(bundle: Path, tmp_path: Path) -> None:
+    source = tif(tmp_path / "in" / "a.tif", picture(60, 70), **PLACE)
+    arguments = ["predict", str(bundle), str(source), "-o", str(tmp_path / "out")]
+    assert run(arguments) == 0
+    made = tmp_path / "out" / "labels" / "a.tif"
+    before = made.stat().st_mtime_ns
+    assert run([*arguments, "--resume"]) == 0
+    assert made.stat().st_mtime_ns == before
+    assert run(arguments) == 0
+    assert made.stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize(
+    ("extra", "found"),
+    [
+        (["--overlap", "half"], "exact, blend, or a number"),
+        (["https://a.b/c.tif"], "--allow-remote"),
+        (["-o", "IN"], "contains the input"),
+    ],
+)
+def test_refusals(
+    extra: list[str], found: str, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tif(tmp_path / "in" / "a.tif", picture(60, 70), **PLACE)
+    before = below(tmp_path)
+    extra = [str(tmp_path / "in") if item == "IN" else item for item in extra]
+    assert run(["predict", str(bundle), str(source), "-o", str(tmp_path / "out"), *extra]) == 2
+    assert found in capsys.readouterr().err
+    assert [name for name in below(tmp_path) if name.startswith("in")] == before
+
+
+def test_overlaps() -> None:
+    assert [parse_overlap(text) for text in ("exact", "blend", "0", "64")] == ["exact", "blend", 0, 64]
+    assert TileOptions(parse_overlap("64")).overlap == 64
+    with pytest.raises(OptionError):
+        parse_overlap("-3")
