@@ -102,7 +102,8 @@ def test_what_a_runtime_cannot_convert_is_one_sentence():
 
 class Eigenvalues(torch.nn.Module):
     def forward(self, x):
-        return x + torch.linalg.eigvals(torch.eye(2)).real.sum()
+        squares = x[:, :2, :2, :2]
+        return x + torch.linalg.eigvals(squares).real.sum()
 
 
 def test_an_unknown_engine_names_the_close_ones():

@@ -46,9 +46,11 @@ class OpenVino:
         try:
             graph = _converted(runtime, model)
             self._request = runtime.Core().compile_model(graph, "CPU", hints).create_infer_request()
-        except RuntimeError as error:  # what it raises where it meets an operation that it does not know
+        except Exception as error:  # some of its own have no root but this
+            if not isinstance(error, RuntimeError) and not type(error).__module__.startswith("openvino"):
+                raise
             raise OptionError(
-                f"OpenVINO cannot run {model.name} on {model.encoder_name}: {str(error).splitlines()[0]}",
+                f"OpenVINO cannot run {model.name} on {model.encoder_name}: {str(error).splitlines()[-1]}",
                 remedy="choose another engine, such as compiled or eager",
             ) from error
         self.seconds = time.monotonic() - began
