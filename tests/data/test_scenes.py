@@ -8,6 +8,8 @@ import pytest
 import rasterio
 
 from pixelwise.data.check import check_dataset
+from pixelwise.data.classes import ClassTable
+from pixelwise.data.classmaps import open_class_map
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.ground import split_ground, windows
 from pixelwise.errors import ClassesError, DataError, LayoutError, OptionError, UnreadableError
@@ -247,3 +249,28 @@ def test_footprints_of_atlanta_in_the_coordinates_of_the_scene(shared_data, tmp_
     assert data.dtype == "uint16"
     assert any("43 polygons, of which 43 on the scenes" in note for note in data.notes)
     assert any((sample.labels == 1).any() for sample in data.test)
+
+
+def test_a_colour_map_of_zurich_to_polygons_and_back(shared_data, tmp_path):
+    folder = shared_data("geo/eye_in_the_sky_multispectral")
+    colors = {"road": 0, "building": 0x646464, "tree": 0x7D00, "grass": 0xFF00, "water": 0x96}
+    entries = [{"name": name, "color": f"#{value:06x}"} for name, value in colors.items()]
+    table = ClassTable.from_dict({"classes": entries, "ignore": ["#ffffff"]})
+    found = polygonize(open_class_map(folder / "gt_rgb.tif", table), names=table.names)
+    root = link(tmp_path / "zurich", folder)
+    write_polygons(found, root / "labels.gpkg")
+    (root / "classes.yaml").write_text(
+        f"classes: [{', '.join(f'{{name: {name}}}' for name in colors)}]\ncolumn: class_name\noutside: ignore\n"
+    )
+    with rasterio.open(folder / "gt_rgb.tif") as source:
+        red, green, blue = source.read().astype(int)
+    packed = red << 16 | green << 8 | blue
+    truth = np.full(packed.shape, 255)
+    for index, value in enumerate(colors.values()):
+        truth[packed == value] = index
+    data = open_dataset(root)
+    assert (data.bands, data.dtype) == (4, "uint16")
+    for split in data.splits:
+        for item, sample in zip(split.items, split, strict=True):
+            box = item.box
+            assert np.array_equal(sample.labels, truth[box.top : box.bottom, box.left : box.right])

@@ -11,7 +11,7 @@ import numpy as np
 from pixelwise.data.classes import ClassTable
 from pixelwise.data.read import RawMask, read_mask
 from pixelwise.errors import MaskError
-from pixelwise.geo.classmaps import ArrayMap, ClassMap, GeoTiffMap, Grid, open_map
+from pixelwise.geo.classmaps import ArrayMap, ClassMap, GeoTiffColors, GeoTiffMap, Grid, open_colors, open_map
 from pixelwise.types import IGNORE, Labels
 
 
@@ -35,11 +35,31 @@ class _Translated:
             yield self.table.to_labels(RawMask(labels, nodata=IGNORE), self.source.path)
 
 
+@dataclass(frozen=True)
+class _Colored:
+    """A GeoTIFF of colours, which a class table translates."""
+
+    source: GeoTiffColors
+    table: ClassTable
+
+    @property
+    def grid(self) -> Grid:
+        return self.source.grid
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.table.names
+
+    def strips(self) -> Iterator[Labels]:
+        for colors in self.source.strips():
+            yield self.table.to_labels(RawMask(colors), self.source.path)
+
+
 def open_class_map(path: str | Path, table: ClassTable | None = None) -> ClassMap:
-    """A class map in a GeoTIFF, or in a PNG or another image without compression losses.
+    """A class map in a GeoTIFF, of indices or colours, or in a PNG or another image without compression losses.
 
     Args:
-        path: a file of one band of class indices.
+        path: a file of one band of class indices, or of the colours of `table`.
         table: the classes; what it says of mask values is followed.
 
     Raises:
@@ -48,6 +68,9 @@ def open_class_map(path: str | Path, table: ClassTable | None = None) -> ClassMa
     """
     path = Path(path)
     if path.suffix.lower() in (".tif", ".tiff"):
+        colors = open_colors(path) if table is not None and table.colors else None
+        if colors is not None and table is not None:
+            return _Colored(colors, table)
         source = open_map(path)
         translates = table is not None and (table.values is not None or bool(table.ignore))
         return _Translated(source, table) if table is not None and translates else source

@@ -127,6 +127,40 @@ class GeoTiffMap:
         return labels
 
 
+@dataclass(frozen=True)
+class GeoTiffColors:
+    """A class map in colours, in a GeoTIFF, opened when its strips are read."""
+
+    path: Path
+    grid: Grid
+    block: int
+
+    def strips(self) -> Iterator[NDArray[np.uint8]]:
+        """uint8 [h, W, 3] from top to bottom.
+
+        Raises:
+            UnreadableError: a part of the file is damaged.
+        """
+        rows = strip_rows(self.grid.width, self.block)
+        with open_raster(self.path) as reader:
+            for top in range(0, self.grid.height, rows):
+                yield reader.read(Box(top, 0, min(top + rows, self.grid.height), self.grid.width))[0]
+
+
+def open_colors(path: str | Path) -> GeoTiffColors | None:
+    """Open a GeoTIFF of three bands of uint8; None where it is another one.
+
+    Raises:
+        MissingExtraError: rasterio is not installed.
+        UnreadableError: missing, empty, no GeoTIFF, damaged.
+    """
+    path = regular_file(path, TIFF, most_bytes=MOST_BYTES)
+    with open_raster(path) as reader:
+        facts = reader.facts
+    colors = facts.bands == 3 and facts.dtype == "uint8"
+    return GeoTiffColors(path, grid_of(facts), facts.block[0]) if colors else None
+
+
 def open_map(path: str | Path) -> GeoTiffMap:
     """Open a class map in a GeoTIFF without reading its pixels.
 

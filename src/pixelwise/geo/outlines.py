@@ -8,9 +8,9 @@ vertices are simplified or projected.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from pixelwise.geo.raster import load_rasterio
 from pixelwise.types import Labels
 
 Polygons = NDArray[Any]  # [n] of shapely Polygon
+_BATCH = 200_000  # vertices that are looked at together; each takes some 200 bytes meanwhile
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +153,7 @@ def _strip(
     values = np.array([value for _, value in found], np.uint8)
     rings = [ring for geometry, _ in found for ring in geometry["coordinates"]]
     owners = np.repeat(np.arange(len(found)), [len(geometry["coordinates"]) for geometry, _ in found])
-    points = np.array(list(chain.from_iterable(rings)))
+    points = np.array(list(itertools.chain.from_iterable(rings)))
     ring = np.repeat(np.arange(len(rings)), [len(one) for one in rings])
     polygons = from_rings(points, ring, owners)
     bottom = tracer.top + len(labels)
@@ -237,13 +238,29 @@ def _true_corners(
 
 
 def _with_crossings(polygons: Polygons, tracer: _Tracer) -> Polygons:
-    """The polygons with the vertices that they lack on their straight sides."""
-    points, ring, owners = _true_corners(*flat_rings(polygons))
-    corners = points.astype(np.int64)
+    """The polygons with the vertices that they lack on their straight sides, some of them at a time."""
+    shapely = shapely_of()
     stride, height = tracer.width + 1, tracer.top + 1
     level = np.concatenate(tracer.crossings)
     plumb = np.concatenate(tracer.upright)
     plumb = np.sort(plumb % stride * height + plumb // stride)
+    batch = np.cumsum(shapely.get_num_coordinates(polygons)) // _BATCH
+    begins = np.append(np.flatnonzero(np.diff(batch, prepend=-1)), len(polygons))
+    return np.concatenate(
+        [
+            _crossed(polygons[begin:end], level, plumb, (stride, height))
+            for begin, end in itertools.pairwise(begins.tolist())
+        ]
+    )
+
+
+def _crossed(
+    polygons: Polygons, level: NDArray[np.int64], plumb: NDArray[np.int64], strides: tuple[int, int]
+) -> Polygons:
+    """Polygons with more vertices: `level` and `plumb` are sorted keys of corners along rows and columns."""
+    points, ring, owners = _true_corners(*flat_rings(polygons))
+    corners = points.astype(np.int64)
+    stride, height = strides
     x, y = corners[:, 0], corners[:, 1]
     level_at, plumb_at = y * stride + x, x * height + y
     flat = y[:-1] == y[1:]
