@@ -124,6 +124,7 @@ def test_finished_scenes_stay_with_resume(bundle: Path, tmp_path: Path) -> None:
     ("extra", "found"),
     [
         (["--overlap", "half"], "exact, blend, or a number"),
+        (["--objects"], "a.tif is a scene"),
         (["https://a.b/c.tif"], "--allow-remote"),
         (["-o", "IN"], "contains the input"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError, OptionError, OutputError, UnreadableError
+from pixelwise.files import locked
 from pixelwise.infer.journal import LINES
 from pixelwise.infer.predictor import predict, predict_with_confidence
 from pixelwise.infer.scenes import SceneOptions, SceneProgress, predict_scene
@@ -372,3 +374,28 @@ def test_an_engine_is_asked(model: Segmenter, tmp_path: Path) -> None:
     predict_scene(model, scene, tmp_path / "b.tif", options=options, engine=Bright())
     assert np.array_equal(read(tmp_path / "b.tif"), image[:, :, 0] > 128)
     assert (read(tmp_path / "sure.tif") == 128).all()
+
+
+def test_two_processes_do_not_write_one_map(model: Segmenter, tmp_path: Path) -> None:
+    scene = write(tmp_path / "a.tif", picture(60, 70))
+    with locked(tmp_path / "b.tif.work"), pytest.raises(OutputError, match="another pixelwise process"):
+        predict_scene(model, scene, tmp_path / "b.tif")
+
+
+def test_the_code_of_the_page(model: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[2] / "docs" / "scenes.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "scene.tif", picture(60, 70))
+    exec(compile(code, "scenes.md", "exec"), {"model": model})
+    assert read(tmp_path / "map.tif").shape == (60, 70)
+
+
+def test_nothing_is_left_of_what_never_began(tmp_path: Path) -> None:
+    options = NetworkOptions(encoder_width=0.125, squeeze_excitation=True)
+    model = build("unet", encoder="resnet18", classes=3, options=options).eval()
+    scene = write(tmp_path / "a.tif", picture(600, 70))
+    tiles = TileOptions(memory=1)
+    with pytest.raises(OptionError, match="no tile can be exact"):
+        predict_scene(model, scene, tmp_path / "b.tif", options=SceneOptions(tiles))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]

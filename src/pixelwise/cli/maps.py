@@ -66,7 +66,7 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
 
     if not objects and (skip or min_area != 1):
         raise OptionError("--skip and --min-area say which objects are written", remedy="add --objects")
-    settings = SceneSettings(parse_overlap(overlap), confidence, resume, allow_remote, engine)
+    settings = SceneSettings(parse_overlap(overlap), confidence, resume, allow_remote, engine, objects)
     network = load_network(model)
 
     def map_images(images: Sequence[Path]) -> list[Path]:

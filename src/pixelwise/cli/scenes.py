@@ -42,6 +42,7 @@ class SceneSettings:
     resume: bool
     allow_remote: bool
     engine: str
+    objects: bool
 
 
 def map_all(
@@ -64,6 +65,11 @@ def map_all(
     if not isinstance(network, Segmenter):
         return map_images(inputs), []
     found = told_apart(inputs, out)
+    if settings.objects and found.scenes:
+        raise OptionError(
+            f"--objects is for images, and {Path(found.scenes[0][0]).name} is a scene",
+            remedy="map it without, then give its map to pixelwise vectorize",
+        )
     written: list[Path] = []
     if found.images or not found.scenes:
         written = map_images(found.images)

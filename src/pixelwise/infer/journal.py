@@ -34,11 +34,18 @@ class Subject(NamedTuple):
 
 
 class Journal:
-    """The finished tiles of one map; `folder` is locked by the caller."""
+    """The finished tiles of one map; `folder` is locked by the caller, and goes when it ends with no tile in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.done: dict[tuple[int, int], str] = {}
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.done:
+            self.discard()
 
     def begun(self, facts: dict[str, Any], *, resume: bool) -> int | None:
         """The edge of the tiles that work was begun with, or None where there is none to go on with.

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
@@ -108,11 +109,13 @@ class _Mapping:
                 tiles = TiledNetwork(self.model, facts.size, options=self.options.tiles)
                 return self._result(tiles, began, resumed=len(tiles.plan))
             work = stack.enter_context(locked(self.out.with_name(f"{self.out.name}.work")))
-            journal = Journal(work)
+            journal = stack.enter_context(Journal(work))
             core = journal.begun(self.subject, resume=self.options.resume)
             tiles = self._tiles(facts, core, cache)
             journal.begin(self.subject, tiles.core)
-            digest = stack.enter_context(ThreadPoolExecutor(1)).submit(file_digest, self.source)
+            stop = Event()
+            digest = stack.enter_context(ThreadPoolExecutor(1)).submit(file_digest, self.source, stop)
+            stack.callback(stop.set)
             resumed = self._map(tiles, SceneReader(reader, self.model, drop_alpha), journal)
             if stamp_of(self.source) != stamp:
                 raise DataError(

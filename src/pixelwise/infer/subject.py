@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
@@ -32,13 +33,13 @@ def document_digest(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a local file; of the address for one that is elsewhere."""
+def file_digest(path: str | Path, stop: Event) -> str:
+    """SHA-256 of a local file, unless `stop` is set meanwhile; unknown for one that is elsewhere."""
     if REMOTE.match(str(path)):
         return "unknown: read over the network"
     digest = hashlib.sha256()
     with Path(path).open("rb") as stream:
-        while part := stream.read(1 << 20):
+        while not stop.is_set() and (part := stream.read(1 << 20)):
             digest.update(part)
     return digest.hexdigest()
 

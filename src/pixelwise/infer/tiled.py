@@ -11,7 +11,7 @@ from torch import Tensor
 from pixelwise.errors import OptionError
 from pixelwise.infer.ahead import ahead
 from pixelwise.infer.blend import Blender, Rows
-from pixelwise.infer.engine import Eager, Engine
+from pixelwise.infer.engine import Engine, open_engine
 from pixelwise.infer.pools import held, measured
 from pixelwise.infer.predictor import Precision, as_array, computed
 from pixelwise.infer.windows import (
@@ -62,7 +62,8 @@ class TiledNetwork:
         Raises:
             OptionError: `exact` is asked of a network that sees the whole image in more than one place.
         """
-        self.model, self.precision, self.engine = model, precision, engine or Eager(model, precision)
+        self.model, self.precision = model, precision
+        self.engine = engine or open_engine(model, "eager", precision=precision)
         self.options = options or TileOptions()
         self.facts = surroundings(model)
         self.averages: dict[str, Tensor] = {}
@@ -122,9 +123,8 @@ class TiledNetwork:
         empty = None if window.empty is None else window.empty[inner]
         if empty is not None and empty.all():
             return _nothing(tile, confidence)
-        engine = (
-            Eager(self.model, self.precision) if self.averages else self.engine
-        )  # only it takes constants
+        # constants in place of averages are taken by the network as it is alone
+        engine = open_engine(self.model, "eager", precision=self.precision) if self.averages else self.engine
         sure = None
         if confidence:
             labels, share = engine.with_confidence(window.image)
