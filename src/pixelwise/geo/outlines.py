@@ -164,7 +164,14 @@ def _strip(
     tracer.done.append((polygons[inside], values[inside]))
     renumbered = np.full(len(found) + 1, -1)  # the last entry is for -1
     renumbered[touching] = np.arange(len(touching))
-    return polygons[touching], values[touching], renumbered[upper], renumbered[lower]
+    # United below by their common sides, so both sides of a seam get a vertex at every pixel.
+    stride = tracer.width + 1
+    seams = np.concatenate([row * stride + np.arange(stride) for row in (tracer.top, bottom)])
+    strides = (stride, bottom + 1)
+    reaching = polygons[touching]
+    if len(reaching):
+        reaching = _crossed(reaching, seams, np.zeros(0, np.int64), strides)
+    return reaching, values[touching], renumbered[upper], renumbered[lower]
 
 
 def _owners_along(
@@ -199,7 +206,8 @@ def _release(tracer: _Tracer, finished: list[_Held]) -> None:
         return
     shapely = shapely_of()
     polygons = np.array(
-        [one.parts[0] if len(one.parts) == 1 else shapely.union_all(one.parts) for one in finished], object
+        [one.parts[0] if len(one.parts) == 1 else shapely.coverage_union_all(one.parts) for one in finished],
+        object,
     )
     tracer.done.append((polygons, np.array([one.value for one in finished], np.uint8)))
 
