@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from pixelwise.errors import OptionError
 from pixelwise.losses import LossOptions, cross_entropy, overlap_loss, segmentation_loss
+from pixelwise.ops import head
 
 PLAIN = LossOptions(overlap_weight=0.0)
 
@@ -116,3 +117,23 @@ def test_class_weights_move_the_mean():
 def test_options_out_of_range(values):
     with pytest.raises(OptionError, match="give"):
         LossOptions(**values)
+
+
+@pytest.mark.parametrize("options", [PLAIN, LossOptions(), LossOptions(overlap="iou", smoothing=0.1)])
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("classes", [1, 4])
+def test_low_resolution_logits_cost_what_resized_ones_do(options, kernels, classes, monkeypatch):
+    if kernels:
+        pytest.importorskip("numba")
+    monkeypatch.setattr(head, "_WORTH", 0 if kernels else 1 << 40)
+    low = torch.randn(2, classes, 3, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, max(classes, 2), (2, 11, 18), generator=torch.Generator().manual_seed(1))
+    labels[0, :2] = 255
+    results = []
+    for span in ((12, 20), None):
+        leaf = low.clone().requires_grad_()
+        logits = leaf if span else F.interpolate(leaf, (12, 20), mode="bilinear")[..., :11, :18]
+        loss = segmentation_loss(logits, labels, options, span=span)
+        loss.backward()
+        results.append((loss.detach(), leaf.grad))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-7)

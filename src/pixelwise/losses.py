@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.errors import OptionError
+from pixelwise.ops.head import sums_from_low
 from pixelwise.types import IGNORE
 
 
@@ -38,19 +39,27 @@ class LossOptions:
 
 
 def segmentation_loss(
-    logits: Tensor, labels: Tensor, options: LossOptions, *, weights: Tensor | None = None
+    logits: Tensor,
+    labels: Tensor,
+    options: LossOptions,
+    *,
+    weights: Tensor | None = None,
+    span: tuple[int, int] | None = None,
 ) -> Tensor:
     """Cross-entropy plus overlap loss, in float32 whatever the logits are.
 
     Args:
-        logits: [N, K, H, W]; K = 1 is the one-logit form of two classes.
+        logits: [N, K, H, W]; K = 1 is the one-logit form of two classes. With `span` at any lower resolution.
         labels: Integers [N, H, W]; IGNORE counts nowhere.
         options: Which losses, how strong.
         weights: [K] class weights of the cross-entropy.
+        span: Height and width in pixels that low-resolution logits cover, from the labels' first pixel on.
 
     Returns:
         A scalar; 0 (with zero gradients) when every pixel is ignored.
     """
+    if span is not None:
+        return _loss_from_low(logits, labels, options, weights=weights, span=span)
     targets = labels.long()
     # Planes, one after the other: log-softmax over channels is then vectorised along the pixels.
     planes = logits.float().contiguous()
@@ -61,6 +70,25 @@ def segmentation_loss(
     loss = cross_entropy(log_p, targets, smoothing=options.smoothing, weights=weights)
     if options.overlap_weight:
         loss = loss + options.overlap_weight * overlap_loss(log_p.exp(), targets, kind=options.overlap)
+    return loss
+
+
+def _loss_from_low(
+    logits: Tensor, labels: Tensor, options: LossOptions, *, weights: Tensor | None, span: tuple[int, int]
+) -> Tensor:
+    """The same without logits at full size."""
+    sums = sums_from_low(
+        logits,
+        labels,
+        span=span,
+        weights=weights,
+        smoothing=options.smoothing,
+        overlaps=options.overlap_weight > 0,
+    )
+    loss = sums.entropy / sums.weight.clamp_min(1e-12)
+    if options.overlap_weight:
+        overlap = _overlap(sums.hits, sums.predicted, sums.truth, kind=options.overlap)
+        loss = loss + options.overlap_weight * overlap
     return loss
 
 
@@ -102,10 +130,15 @@ def overlap_loss(p: Tensor, targets: Tensor, *, kind: Literal["dice", "iou"]) ->
     intersection = zeros.index_add(0, safe.reshape(-1), of_truth.reshape(-1))
     truth = zeros.index_add(0, safe.reshape(-1), counted.reshape(-1).to(p.dtype))
     others = [axis for axis in range(p.ndim) if axis != 1]
-    total = (p * counted[:, None]).sum(others) + truth
+    return _overlap(intersection, (p * counted[:, None]).sum(others), truth, kind=kind)
+
+
+def _overlap(hits: Tensor, predicted: Tensor, truth: Tensor, *, kind: Literal["dice", "iou"]) -> Tensor:
+    """The overlap loss from sums per class: probabilities of true pixels, of all, and true pixels."""
+    total = predicted + truth
     if kind == "dice":
-        ratio = 2 * intersection / total.clamp_min(1e-12)
+        ratio = 2 * hits / total.clamp_min(1e-12)
     else:
-        ratio = intersection / (total - intersection).clamp_min(1e-12)
-    present = (truth > 0).to(p.dtype)
+        ratio = hits / (total - hits).clamp_min(1e-12)
+    present = (truth > 0).to(hits.dtype)
     return (present * (1 - ratio)).sum() / present.sum().clamp_min(1)

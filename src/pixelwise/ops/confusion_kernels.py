@@ -28,7 +28,7 @@ _TWO, _THREE = np.uint64(2), np.uint64(3)
 _UNIT = np.uint32(1)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _changes(typing: Any, truth: Any, prediction: Any, start: Any) -> Any:
     """Bit j says that pixel start + j differs from the one before; plain LLVM, which fits any processor."""
 
@@ -49,7 +49,7 @@ def _changes(typing: Any, truth: Any, prediction: Any, start: Any) -> Any:
     return types.uint64(truth, prediction, start), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _lowest(typing: Any, bits: Any) -> Any:
     """Position of the lowest bit that is set; there is one."""
 
@@ -59,7 +59,7 @@ def _lowest(typing: Any, bits: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _how_many(typing: Any, bits: Any) -> Any:
     """How many bits are set."""
 

@@ -6,16 +6,20 @@ numba's cache on disk, beside the module or in the user's own folder. `load` imp
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 @cache
@@ -67,19 +71,56 @@ def threads() -> int:
 
 def share(work: Callable[[int], object], pieces: int) -> None:
     """Call `work` with each of 0..pieces - 1, on as many threads as kernels may use; the caller's is one."""
-    helpers = min(pieces, threads()) - 1
-    if helpers < 1:
-        for piece in range(pieces):
-            work(piece)
-        return
+    count = min(pieces, threads())
     waiting = iter(range(pieces))  # next() on it is one step of the interpreter: no piece is taken twice
+    errors: list[BaseException] = []
 
     def take() -> None:
-        for piece in waiting:
-            work(piece)
+        try:
+            for piece in waiting:
+                work(piece)
+        except BaseException as error:
+            errors.append(error)
 
-    with ThreadPoolExecutor(helpers) as pool:
-        helped = [pool.submit(take) for _ in range(helpers)]
+    team = _team() if count > 1 else None
+    if count < 2:
         take()
-        for one in helped:
-            one.result()
+    elif team is not None:
+        team(take)
+    else:
+        with ThreadPoolExecutor(count - 1) as pool:
+            for _ in range(count - 1):
+                pool.submit(take)
+            take()
+    if errors:
+        raise errors[0]
+
+
+def _team() -> Callable[[Callable[[], None]], None] | None:
+    """Run a function on each of torch's own threads, where torch is in use and has GNU OpenMP's.
+
+    After each operation of torch these threads wait busily for the next. Threads of our own would wait behind them
+    for milliseconds, as long as a whole loss takes.
+    """
+    torch = sys.modules.get("torch")
+    parallel = None if torch is None else _gomp_parallel(str(Path(torch.__file__).parent / "lib"))
+    if parallel is None:
+        return None
+
+    def run(take: Callable[[], None]) -> None:
+        parallel(_CALLBACK(lambda _: take()), None, threads(), 0)
+
+    return run
+
+
+@cache
+def _gomp_parallel(folder: str) -> Any:
+    for file in sorted(Path(folder).glob("libgomp*.so*")):
+        try:
+            function = ctypes.CDLL(str(file)).GOMP_parallel
+        except (OSError, AttributeError):
+            continue
+        function.argtypes = (_CALLBACK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+        function.restype = None
+        return function
+    return None

@@ -1,0 +1,265 @@
+"""Label map and loss at full resolution, straight from low-resolution logits.
+
+Bilinear interpolation (align_corners=False), then argmax or softmax, as if the logits had been resized to `span` and
+cropped at the bottom and right to height and width; but the tensor [N, K, H, W] is never made. On the CPU and for
+more than a few pixels numba's kernels do it (`native`); else torch does, with that tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixelwise.errors import MaskError
+from pixelwise.ops import native
+from pixelwise.ops.head_grid import Grid, Size, folded, grid_of, label_slots, planes_of
+from pixelwise.ops.labels import labels_from_logits, probabilities
+from pixelwise.ops.resize import resize
+from pixelwise.types import IGNORE
+
+_WORTH = (
+    1 << 20
+)  # values of logits at full size from which the kernels are used: loading them takes up to a second
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+class PixelSums(NamedTuple):
+    """Sums over the pixels that are not ignored, float32; the first, third and fourth carry gradients.
+
+    Attributes:
+        entropy: Of weighted cross-entropies, smoothed; a scalar.
+        weight: Of the weights of the true classes; a scalar.
+        predicted: [K] of probabilities.
+        hits: [K] of the probabilities of the true class.
+        truth: [K] pixels of each class.
+    """
+
+    entropy: Tensor
+    weight: Tensor
+    predicted: Tensor
+    hits: Tensor
+    truth: Tensor
+
+
+def labels_from_low(logits: Tensor, size: Size, *, span: Size | None = None) -> Tensor:
+    """The most probable class of every pixel: logits [N, K, h, w] to uint8 [N, H, W]; K = 1 stands for two classes.
+
+    Args:
+        logits: Of any layout, float32 or bfloat16.
+        size: Height and width of the result.
+        span: Height and width that the logits cover, from the result's first pixel on; by default `size`.
+
+    >>> labels_from_low(torch.tensor([[[[0.0, 3.0]], [[1.0, 1.0]]]]), (1, 4)).tolist()
+    [[[1, 1, 0, 0]]]
+    """
+    span = span or size
+    kernels = _kernels("head_kernels", logits, size)
+    if kernels is None:
+        return labels_from_logits(_full(logits, size, span))
+    low = _two(logits.detach())
+    grid = grid_of(low.shape[-2:], span, size, label_slots(low.shape[-1], span[1]))
+    planes, out = planes_of(low, grid), np.empty((len(low), *size), np.uint8)
+
+    def work(image: int, start: int, stop: int) -> None:
+        kernels.labels(planes[image], *grid.tables, grid.spans, out[image], start, stop)
+
+    _share(grid, len(low), work)
+    return torch.from_numpy(out)
+
+
+def confident_labels_from_low(
+    logits: Tensor, size: Size, *, span: Size | None = None
+) -> tuple[Tensor, Tensor]:
+    """What `labels_from_low` returns, and the softmax probability of that class, float32 [N, H, W]."""
+    span = span or size
+    kernels = _kernels("head_kernels", logits, size)
+    if kernels is None:
+        full = _full(logits, size, span)
+        return labels_from_logits(full), probabilities(full).amax(dim=1)
+    low = _two(logits.detach())
+    grid = grid_of(low.shape[-2:], span, size, kernels.TILE)
+    planes, out = planes_of(low, grid), np.empty((len(low), *size), np.uint8)
+    confidence = np.empty(out.shape, np.float32)
+
+    def work(image: int, start: int, stop: int) -> None:
+        kernels.confident_labels(planes[image], *grid.tables, out[image], confidence[image], start, stop)
+
+    _share(grid, len(low), work)
+    return torch.from_numpy(out), torch.from_numpy(confidence)
+
+
+def cross_entropy_from_low(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    span: Size | None = None,
+    weights: Tensor | None = None,
+    ignore: int = IGNORE,
+    smoothing: float = 0.0,
+) -> Tensor:
+    """Mean over the pixels that count of -log p of the true class: takes and raises what `sums_from_low` does.
+
+    >>> float(cross_entropy_from_low(torch.zeros(1, 4, 1, 1), torch.zeros(1, 2, 2).long()))  # log 4
+    1.3862943649291992
+    """
+    sums = sums_from_low(
+        logits, labels, span=span, weights=weights, ignore=ignore, smoothing=smoothing, overlaps=False
+    )
+    return sums.entropy / sums.weight.clamp_min(1e-12)
+
+
+def sums_from_low(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    span: Size | None = None,
+    weights: Tensor | None = None,
+    ignore: int = IGNORE,
+    smoothing: float = 0.0,
+    overlaps: bool = True,
+) -> PixelSums:
+    """What cross-entropy, soft Dice and soft IoU are made of, in one pass over the pixels.
+
+    Args:
+        logits: [N, K, h, w] of any layout, float32 or bfloat16; K = 1 stands for two classes.
+        labels: Integers [N, H, W], below K or `ignore`.
+        span: Height and width that the logits cover, from the labels' first pixel on; by default H, W.
+        weights: [K] weights of the cross-entropy.
+        ignore: Label of pixels that count nowhere.
+        smoothing: Share of the target spread evenly over all classes.
+        overlaps: Whether `predicted`, `hits` and `truth` are wanted; without, they may be zeros.
+
+    Raises:
+        MaskError: a label that is neither a class nor `ignore`.
+    """
+    size = (int(labels.shape[-2]), int(labels.shape[-1]))
+    span = span or size
+    classes = max(2, logits.shape[1])
+    _check(labels, classes, ignore)
+    kernels = _kernels("loss_kernels", logits, size)
+    if kernels is None:
+        return _plain(_two(_full(logits, size, span)), labels, weights, ignore=ignore, smoothing=smoothing)
+    table = np.zeros(256, np.float32)
+    table[:classes] = 1 if weights is None else weights.detach().float().numpy()
+    counted = labels if ignore == IGNORE else labels.masked_fill(labels == ignore, IGNORE)
+    call = _Call(kernels, counted.to(torch.uint8).contiguous().numpy(), span, table, smoothing, overlaps)
+    return PixelSums(*_Sums.apply(_two(logits.float()), call))  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """What a pass over the pixels takes beside the logits."""
+
+    kernels: ModuleType
+    labels: NDArray[np.uint8]
+    span: Size
+    weights: NDArray[np.float32]
+    smoothing: float
+    overlaps: bool
+
+
+class _Sums(torch.autograd.Function):
+    """The kernels `sums` and `gradient` as an operation with a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, low: Tensor, call: _Call) -> tuple[Tensor, ...]:
+        count, classes = low.shape[:2]
+        grid = grid_of(low.shape[-2:], call.span, call.labels.shape[-2:], call.kernels.TILE)
+        planes = planes_of(low, grid)
+        lse = np.empty((count, call.labels.shape[1], len(grid.places), call.kernels.TILE), np.float32)
+        parts = np.zeros((count, len(grid.bands), 4, classes))
+
+        def work(image: int, start: int, stop: int) -> None:
+            part = parts[image, grid.bands.index((start, stop))]
+            call.kernels.sums(
+                planes[image], call.labels[image], *grid.tables, call.weights, call.smoothing, call.overlaps,
+                lse[image], part, start, stop,
+            )  # fmt: skip
+
+        _share(grid, count, work)
+        out = torch.from_numpy(parts.sum(axis=(0, 1))).float()
+        results = (out[3, 0].clone(), out[3, 1].clone(), *(row.clone() for row in out[:3]))
+        ctx.mark_non_differentiable(results[1], results[4])
+        ctx.call, ctx.grid, ctx.planes, ctx.lse = call, grid, planes, lse
+        return results
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        call, grid, planes = ctx.call, ctx.grid, ctx.planes
+        weights = call.weights * upstream[0].numpy()
+        slopes = torch.stack([upstream[2], upstream[3]]).float().contiguous().numpy()
+        into = np.zeros_like(planes)
+
+        def work(image: int, start: int, stop: int) -> None:
+            call.kernels.gradient(
+                planes[image], call.labels[image], *grid.tables, weights, call.smoothing, call.overlaps,
+                ctx.lse[image], slopes, into[image], start, stop,
+            )  # fmt: skip
+
+        for first in (0, 1):  # neighbouring bands add to a common row: never at the same time
+            _share(grid, len(planes), work, bands=grid.bands[first::2])
+        return torch.from_numpy(folded(into, grid)), None
+
+
+def _plain(
+    full: Tensor, labels: Tensor, weights: Tensor | None, *, ignore: int, smoothing: float
+) -> PixelSums:
+    """The same by torch, for any device, from logits [N, K, H, W]."""
+    log_p = F.log_softmax(full, dim=1)
+    valid = labels != ignore
+    safe = labels.masked_fill(~valid, 0).long()
+    counted = valid.to(log_p.dtype)
+    per_pixel = counted if weights is None else counted * weights.to(log_p.dtype)[safe]
+    picked = log_p.gather(1, safe[:, None])[:, 0]
+    target = (1 - smoothing) * picked + smoothing * log_p.mean(dim=1)
+    zeros = log_p.new_zeros(log_p.shape[1])
+    return PixelSums(
+        -(per_pixel * target).sum(),
+        per_pixel.sum(),
+        (log_p.exp() * counted[:, None]).sum((0, 2, 3)),
+        zeros.index_add(0, safe.reshape(-1), (picked.exp() * counted).reshape(-1)),
+        zeros.index_add(0, safe.reshape(-1), counted.reshape(-1)),
+    )
+
+
+def _kernels(name: str, logits: Tensor, size: Size) -> ModuleType | None:
+    few = logits.shape[0] * logits.shape[1] * size[0] * size[1] < _WORTH
+    if few or logits.device.type != "cpu" or logits.dtype not in _DTYPES:
+        return None
+    return native.load(name)
+
+
+def _full(logits: Tensor, size: Size, span: Size) -> Tensor:
+    """The logits at full size; in float32 at least."""
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return resize(wide.contiguous(), span)[..., : size[0], : size[1]]
+
+
+def _two(logits: Tensor) -> Tensor:
+    """One logit as two classes: the softmax of 0 and z is the sigmoid of z."""
+    return torch.cat([torch.zeros_like(logits), logits], dim=1) if logits.shape[1] == 1 else logits
+
+
+def _check(labels: Tensor, classes: int, ignore: int) -> None:
+    values = labels.numpy() if labels.device.type == "cpu" else labels  # NumPy is ten times quicker on bytes
+    wrong = ((values >= classes) | (values < 0)) & (values != ignore)
+    if wrong.any():
+        value = int(values[wrong][0])
+        raise MaskError(
+            f"the labels hold value {value}; allowed are 0..{classes - 1}, and {ignore} for ignore",
+            remedy=f"give {value} a class, or make it {ignore}",
+        )
+
+
+def _share(grid: Grid, count: int, work: Any, bands: tuple[tuple[int, int], ...] | None = None) -> None:
+    """Call `work` with every image and band of rows."""
+    bands = grid.bands if bands is None else bands
+    native.share(lambda piece: work(piece // len(bands), *bands[piece % len(bands)]), count * len(bands))
