@@ -104,6 +104,16 @@ def test_areas_are_those_of_the_raster_and_of_the_ellipsoid(crs, transform):
         assert abs(geod.geometry_area_perimeter(moved)[0]) == pytest.approx(area, rel=1e-5)
 
 
+def test_long_straight_sides_are_measured_as_the_curves_that_they_are():
+    rows, columns = np.mgrid[:1000, :1000]
+    source = ArrayMap(
+        (columns > rows).astype(np.uint8), Grid(1000, 1000, (60.0, 0, 4e5, 0, -60.0, 5.2e6), "EPSG:32632")
+    )
+    pixels = Surface(source.grid).pixel_areas(0, 1000)
+    raster = np.bincount(source.labels.ravel(), weights=pixels.ravel())
+    assert polygonize(source).areas == pytest.approx(raster, rel=1e-6)
+
+
 def test_pixels_of_a_map_of_the_whole_earth_sum_to_its_surface():
     surface = Surface(Grid(180, 360, (1.0, 0.0, -180.0, 0.0, -1.0, 90.0), "EPSG:4326"))
     assert surface.pixel_areas(0, 180).sum() == pytest.approx(510_065_621_724_088, rel=1e-9)  # WGS 84
