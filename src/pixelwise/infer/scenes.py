@@ -19,11 +19,12 @@ from pixelwise.files import locked, publish
 from pixelwise.geo.reader import RasterFacts, open_raster
 from pixelwise.geo.writer import MapLayer, read_tags, write_layer
 from pixelwise.infer.engine import Engine
+from pixelwise.infer.heap import give_back, resident, trim
 from pixelwise.infer.journal import Journal
 from pixelwise.infer.predictor import precision_of
 from pixelwise.infer.sceneinput import SceneReader, checked, notes_on
 from pixelwise.infer.sceneoptions import SceneOptions, SceneProgress, SceneResult
-from pixelwise.infer.subject import document_digest, file_digest, resident, stamp_of, weights_digest
+from pixelwise.infer.subject import document_digest, file_digest, stamp_of, weights_digest
 from pixelwise.infer.tiled import TiledNetwork
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.tiles import TilePlan
@@ -89,6 +90,7 @@ class _Mapping:
 
     def run(self) -> SceneResult:
         began = self.began = time.monotonic()
+        give_back()
         remote = self.options.allow_remote
         targets = [self.out] if self.options.confidence is None else [self.out, self.options.confidence]
         for target in targets:
@@ -129,6 +131,7 @@ class _Mapping:
 
     def _tiles(self, facts: RasterFacts, core: int | None, cache: int) -> TiledNetwork:
         chosen = self.options.tiles
+        trim()
         tiles = TiledNetwork(
             self.model,
             facts.size,
@@ -212,6 +215,7 @@ class _Mapping:
         return read_tags(self.out).get("PIXELWISE_SUBJECT") == document_digest(self.subject)
 
     def _step(self, stage: str, pixels: int) -> None:
+        trim()
         self.done += pixels
         self.fresh += pixels
         self._tell(stage)

@@ -1,4 +1,4 @@
-"""Digests and marks by which work is recognised, and what the process holds now."""
+"""Digests and marks by which work is recognised."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import torch
 
 from pixelwise.geo.reader import REMOTE
 from pixelwise.models.segmenter import Segmenter
-
-UNKNOWN = 512 * 1024**2  # what a process with torch holds, where nobody says
 
 
 def weights_digest(model: Segmenter) -> str:
@@ -50,12 +48,3 @@ def stamp_of(path: str | Path) -> tuple[int, int]:
         return 0, 0
     state = Path(path).stat()
     return state.st_size, state.st_mtime_ns
-
-
-def resident() -> int:
-    """Bytes of memory that the process holds now."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return UNKNOWN
-    return pages * 4096
