@@ -60,7 +60,7 @@ def look(model: pw.Segmenter, sample: Sample, out: Path) -> None:
     with evaluating(model):
         ready = model.prepare(pixels)
         probabilities = model(ready).softmax(1)[0]
-        maps = model.encoder(torch.nn.functional.interpolate(ready, model.padded(ready)))
+        maps = model.encoder(model.frame.framed(ready))
     first = [
         ("image", rgb),
         ("truth", colored(sample.labels, model.classes)),
