@@ -10,7 +10,7 @@ import torch
 import pixelwise as pw
 from pixelwise.errors import OptionError
 from pixelwise.infer import engine as engines
-from pixelwise.infer.engine import Auto, Eager, fastest, open_engine
+from pixelwise.infer.engine import Auto, Running, fastest, open_engine
 from pixelwise.infer.predictor import predict_with_confidence
 
 # decoders that differ in what they ask of a backend: skips, pooled context, several strides, no padding, windows
@@ -62,6 +62,18 @@ def test_openvino_in_bfloat16_and_its_confidence():
     expected, wanted = predict_with_confidence(built, image, precision="float32")
     assert (labels == expected).mean() > 0.98
     np.testing.assert_allclose(confidence, wanted, atol=0.03)
+
+
+def test_images_together_get_the_labels_they_get_alone():
+    pytest.importorskip("openvino")
+    built, images = network(), [picture(seed=seed) for seed in range(3)]
+    for name in ("eager", "openvino"):
+        running = open_engine(built, name, precision="float32")
+        together = running.batch(images)
+        assert together.shape == (3, 45, 70)
+        clear = np.stack([away_from_ties(built, image) for image in images])
+        alone = np.stack([pw.predict(built, image) for image in images])
+        np.testing.assert_array_equal(together[clear], alone[clear])
 
 
 def test_an_engine_keeps_nothing_of_the_image_before():
@@ -116,7 +128,7 @@ def test_auto_stays_eager_for_little_work(monkeypatch, tmp_path):
     running = open_engine(network(), images=3)
     for seed in range(3):
         running(picture(seed=seed))
-    assert isinstance(running.engine, Eager)
+    assert running.engine.name == "eager"
     assert not list(tmp_path.iterdir())
 
 
@@ -135,7 +147,7 @@ def test_auto_times_the_engines_once_and_remembers(monkeypatch, tmp_path):
     count = len(said)
     again(image)
     assert len(said) == count  # nothing was timed again
-    assert type(again.engine) is type(running.engine)
+    assert again.engine.name == running.engine.name == row["engine"]
 
 
 def test_an_engine_whose_labels_differ_is_not_taken(monkeypatch):
@@ -143,7 +155,7 @@ def test_an_engine_whose_labels_differ_is_not_taken(monkeypatch):
     built, image = network(), picture()
 
     def timed(running, given):
-        return running(given), 1.0 if isinstance(running, Eager) else 0.1
+        return running(given), 1.0 if isinstance(running, Running) else 0.1
 
     class Wrong:
         def __call__(self, given):
@@ -151,10 +163,10 @@ def test_an_engine_whose_labels_differ_is_not_taken(monkeypatch):
 
     monkeypatch.setattr(engines, "open_engine", lambda *given, **named: Wrong())
     monkeypatch.setattr(
-        engines, "_timed", lambda engine, given: (engine(given), 1.0 if isinstance(engine, Eager) else 0.1)
+        engines, "_timed", lambda engine, given: (engine(given), 1.0 if isinstance(engine, Running) else 0.1)
     )
     best, decision = fastest(built, image, "float32", ["openvino"], lambda text: None)
-    assert isinstance(best, Eager)
+    assert isinstance(best, Running)
     assert decision["engine"] == "eager"
     assert decision["agreement"]["openvino"] < 0.5
 

@@ -123,8 +123,8 @@ def test_labels_and_logits_are_those_of_the_whole_image(
     assert len(tiled.plan) >= 3
     whole = logits_of(model, image)
     seen: list[torch.Tensor] = []
-    low = model.low
-    model.low = lambda images: seen.append(low(images)) or seen[-1]  # type: ignore[method-assign,func-returns-value]
+    judged = model.judged
+    model.judged = lambda images: seen.append(judged(images)) or seen[-1]  # type: ignore[method-assign,func-returns-value]
     ties = 0
     for piece in tiled.run(ArrayReader(image)):
         core = piece.tile.core.within(Box(0, 0, *image.shape[:2]))

@@ -57,4 +57,4 @@ class LowResolution(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Fitted images [N, C, H, W] to logits [N, K, h, w]."""
-        return self.model.low(images)
+        return self.model.judged(images)

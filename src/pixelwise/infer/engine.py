@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -27,17 +27,10 @@ from pixelwise.backends import compiled, onnx, openvino
 from pixelwise.backends.interfaces import Backend
 from pixelwise.errors import OptionError, PixelwiseError, close_matches
 from pixelwise.files import write_text
-from pixelwise.infer.predictor import (
-    Precision,
-    as_array,
-    computed,
-    precision_of,
-    predict,
-    predict_with_confidence,
-)
+from pixelwise.infer.predictor import Precision, as_array, computed, precision_of
 from pixelwise.models.download import cache_folder
 from pixelwise.models.segmenter import Segmenter
-from pixelwise.ops.labels import labels_from_logits, probabilities
+from pixelwise.ops.head import confident_labels_from_low, labels_from_low
 from pixelwise.types import Image, Labels
 
 Answer = TypeVar("Answer")
@@ -75,41 +68,42 @@ class EngineChoice:
             raise OptionError(f"engine {self.name!r}", remedy=close_matches(self.name, ENGINES))
 
 
-class Eager:
-    """The network as it is."""
+class Running:
+    """A model and the backend that computes its logits, the network itself where there is none."""
 
-    def __init__(self, model: Segmenter, precision: Precision | None = None) -> None:
-        self.model, self.precision = model, precision
+    def __init__(self, model: Segmenter, precision: Precision, backend: Backend | None = None) -> None:
+        self.model, self.precision, self.backend = model, precision, backend
 
-    def __call__(self, image: Image) -> Labels:
-        """The most probable class of every pixel."""
-        return predict(self.model, image, precision=self.precision)
-
-    def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
-        """The same, and its probability in 0..1."""
-        return predict_with_confidence(self.model, image, precision=self.precision)
-
-
-class Prepared:
-    """A backend between the model's preparation of an image and its labels."""
-
-    def __init__(self, model: Segmenter, backend: Backend) -> None:
-        self.model, self.backend = model, backend
+    @property
+    def name(self) -> str:
+        """As `--engine` has it."""
+        return "eager" if self.backend is None else self.backend.name
 
     def __call__(self, image: Image) -> Labels:
         """The most probable class of every pixel."""
-        with computed(self.model, [image], "float32", self._logits) as logits:
-            return as_array(labels_from_logits(logits)[0])
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[Image]) -> Labels:
+        """The same for images of one size, together: labels [N, H, W]."""
+        with computed(self.model, images, self._autocast, self._low) as (logits, size, span):
+            return as_array(labels_from_low(logits, size, span=span))
 
     def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
-        """The same, and its probability in 0..1."""
-        with computed(self.model, [image], "float32", self._logits) as logits:
-            confidence = probabilities(logits).amax(dim=1)
-            return as_array(labels_from_logits(logits)[0]), as_array(confidence[0])
+        """The most probable class of every pixel, and its probability in 0..1."""
+        with computed(self.model, [image], self._autocast, self._low) as (logits, size, span):
+            labels, confidence = confident_labels_from_low(logits, size, span=span)
+            return as_array(labels[0]), as_array(confidence[0])
 
-    def _logits(self, pixels: Tensor) -> Tensor:
+    @property
+    def _autocast(self) -> Precision:
+        return self.precision if self.backend is None else "float32"  # backends have their own
+
+    def _low(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
+        """Logits at the decoder's stride, the size of the image, and the size that they span."""
         images = self.model.prepare(pixels)
-        return self.model.full_size(self.backend(self.model.frame.framed(images)), images)
+        compute = self.model.judged if self.backend is None else self.backend
+        height, width = images.shape[-2:]
+        return compute(self.model.frame.framed(images)), (height, width), self.model.frame.spanned(images)
 
 
 class Auto:
@@ -124,7 +118,7 @@ class Auto:
     ) -> None:
         self.model, self.left, self.say = model, images, say
         self.precision: Precision = precision or precision_of(model)
-        self.engine: Engine = Eager(model, self.precision)
+        self.engine: Engine = Running(model, self.precision)
         self._decided = next(model.parameters()).device.type != "cpu"
 
     def __call__(self, image: Image) -> Labels:
@@ -191,11 +185,11 @@ def open_engine(
         return Auto(model, images=images, precision=precision, say=say)
     chosen = precision or precision_of(model)
     if name == "eager":
-        return Eager(model, chosen)
+        return Running(model, chosen)
     if name == "onnxruntime":
-        return Prepared(model, onnx.OnnxRuntime(model))
+        return Running(model, "float32", onnx.OnnxRuntime(model))
     backend = openvino.OpenVino if name == "openvino" else compiled.Compiled
-    return Prepared(model, backend(model, chosen))
+    return Running(model, chosen, backend(model, chosen))
 
 
 def fastest(
@@ -206,7 +200,7 @@ def fastest(
     say: Callable[[str], None],
 ) -> tuple[Engine, dict[str, Any]]:
     """The quickest engine on `image` whose labels agree with the eager ones, and the figures it was chosen by."""
-    best: Engine = Eager(model, precision)
+    best: Engine = Running(model, precision)
     expected, eager = _timed(best, image)
     least = eager
     decision: dict[str, Any] = {"engine": "eager", "seconds": {"eager": round(eager, 4)}, "agreement": {}}

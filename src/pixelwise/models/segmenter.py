@@ -54,7 +54,7 @@ class Segmenter(Network):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, C, H, W], any H, W >= 1, to logits [N, K, H, W]; K = 1 with `one_logit`."""
-        return self.full_size(self.low(self.frame.framed(images)), images)
+        return self.full_size(self.judged(self.frame.framed(images)), images)
 
     def every(self, images: Tensor) -> list[Tensor]:
         """All logits [N, K, H, W] that training judges; the last one is `forward`'s."""
@@ -63,18 +63,22 @@ class Segmenter(Network):
         features = self.encoder(self.frame.framed(images))
         return [self.full_size(logits, images) for logits in self.decoder.every(features)]
 
+    def low(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """What `forward` enlarges: logits [N, K, h, w] at any stride, and the height and width that they span."""
+        return self.judged(self.frame.framed(images)), self.frame.spanned(images)
+
     def core(self, images: Tensor) -> Tensor:
         """Logits [N, K, h, w] at the decoder's own stride, of images fitted at the bottom and right edges.
 
         With `valid` padding they lack the margin; `forward` mirrors the image around it first.
         """
-        return self.low(self.frame.fitted(images))
+        return self.judged(self.frame.fitted(images))
 
     def full_size(self, logits: Tensor, images: Tensor) -> Tensor:
         """Logits at any stride to the height and width of `images`."""
         return resize(logits, self.frame.spanned(images))[..., : images.shape[-2], : images.shape[-1]]
 
-    def low(self, images: Tensor) -> Tensor:
+    def judged(self, images: Tensor) -> Tensor:
         """Logits [N, K, h, w] at the decoder's own stride, of images that the frame has made to fit."""
         logits: Tensor
         if self.decoder.window is None:
