@@ -1,4 +1,4 @@
-"""The whole way in one go: sample, check, train, evaluate, predict. Run by `make demo`."""
+"""The whole way in one go: sample, check, train, evaluate, predict, map a scene. Run by `make demo`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RECIPE = Path(__file__).parent.parent / "recipes" / "demo" / "train.yaml"
 
 
 def main(folder: Path) -> int:
-    """Run the five commands in `folder` and say what came out."""
+    """Run the commands in `folder` and say what came out."""
     shutil.rmtree(folder, ignore_errors=True)
     town, run, report, maps = (folder / name for name in ("town", "run", "report", "maps"))
     commands = {
@@ -22,6 +22,8 @@ def main(folder: Path) -> int:
         "train": ["train", str(town), "-o", str(run), "--config", str(RECIPE)],
         "evaluate": ["evaluate", str(run), str(town), "-o", str(report)],
         "predict": ["predict", str(run), str(town / "images" / "test"), "-o", str(maps)],
+        "scene": ["predict", str(run), str(town / "scene" / "scene.tif"), "-o", str(maps)],
+        "vectorize": ["vectorize", str(maps / "labels" / "scene.tif"), "-o", str(maps / "scene.gpkg")],
     }
     seconds = {}
     for name, command in commands.items():
@@ -35,6 +37,7 @@ def main(folder: Path) -> int:
     print(f"\nmean IoU on {scores['images']} images of towns never seen: {scores['mean_iou']:.3f}")
     print(f"the report      {report / 'report.html'}")
     print(f"the maps        {maps / 'overlay'}")
+    print(f"the scene       {maps / 'labels' / 'scene.tif'}, its polygons {maps / 'scene.gpkg'}")
     print(f"how it trained  {run / 'report.html'}")
     times = ", ".join(f"{name} {spent:.0f} s" for name, spent in seconds.items())
     print(f"time            {times}; {sum(seconds.values()) / 60:.1f} minutes in all")
