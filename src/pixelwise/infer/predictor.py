@@ -15,7 +15,7 @@ from pixelwise.errors import DataError, OptionError
 from pixelwise.models.bundle import BundleFacts
 from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
-from pixelwise.ops.labels import labels_from_logits, probabilities
+from pixelwise.ops.head import confident_labels_from_low, labels_from_low
 from pixelwise.types import Image, Labels
 
 Precision = Literal["float32", "bfloat16"]
@@ -41,8 +41,8 @@ def predict(model: Segmenter, image: Image, *, precision: Precision | None = Non
             values that are not finite, or an image too large for the memory.
         OptionError: an unknown precision.
     """
-    with _logits(model, image, precision) as logits:
-        return as_array(labels_from_logits(logits)[0])
+    with _logits(model, image, precision) as (logits, span):
+        return as_array(labels_from_low(logits, image.shape[:2], span=span)[0])
 
 
 def predict_with_confidence(
@@ -53,9 +53,9 @@ def predict_with_confidence(
     Returns:
         uint8 [H, W] and float32 [H, W] in 0..1. The probability is the network's own, not calibrated.
     """
-    with _logits(model, image, precision) as logits:
-        confidence = probabilities(logits).amax(dim=1)
-        return as_array(labels_from_logits(logits)[0]), as_array(confidence[0])
+    with _logits(model, image, precision) as (logits, span):
+        labels, confidence = confident_labels_from_low(logits, image.shape[:2], span=span)
+        return as_array(labels[0]), as_array(confidence[0])
 
 
 def check_image(model: Network, image: Image) -> Image:
@@ -124,9 +124,12 @@ def computed(
 
 
 @contextmanager
-def _logits(model: Segmenter, image: Image, precision: Precision | None) -> Iterator[Tensor]:
-    with computed(model, [image], precision, lambda pixels: model(model.prepare(pixels))) as logits:
-        yield logits
+def _logits(
+    model: Segmenter, image: Image, precision: Precision | None
+) -> Iterator[tuple[Tensor, tuple[int, int]]]:
+    """Logits at the decoder's own stride and the height and width that they span."""
+    with computed(model, [image], precision, lambda pixels: model.low(model.prepare(pixels))) as low:
+        yield low
 
 
 @contextmanager
