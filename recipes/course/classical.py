@@ -97,7 +97,7 @@ def main() -> None:
     cell = 4 if given.dataset == "digits" else 16
     flat: Callable[[Array], Array] = lambda images: images.reshape(len(images), -1)  # noqa: E731
     edges: Callable[[Array], Array] = lambda images: np.stack([hog(one, cell=cell) for one in images])  # noqa: E731
-    scaled = make_pipeline(StandardScaler(), SVC(C=10, probability=False))
+    scaled = make_pipeline(StandardScaler(), SVC(C=10))
     contenders = {
         "hog and support vector machine": (edges, scaled),
         "nearest neighbours": (flat, KNeighborsClassifier(5)),
