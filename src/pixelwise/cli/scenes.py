@@ -26,8 +26,9 @@ def parse_overlap(text: str) -> Overlap:
     >>> parse_overlap("exact"), parse_overlap("256")
     ('exact', 256)
     """
-    if text == "exact" or text == "blend":
-        return text
+    named: dict[str, Overlap] = {"exact": "exact", "blend": "blend"}
+    if text in named:
+        return named[text]
     if text.isdigit():
         return int(text)
     raise OptionError(f"--overlap {text!r}", remedy="give exact, blend, or a number of pixels such as 256")

@@ -81,7 +81,8 @@ class Running:
 
     def __call__(self, image: Image) -> Labels:
         """The most probable class of every pixel."""
-        return self.batch([image])[0]
+        labels: Labels = self.batch([image])[0]
+        return labels
 
     def batch(self, images: Sequence[Image]) -> Labels:
         """The same for images of one size, together: labels [N, H, W]."""

@@ -103,7 +103,7 @@ def _team() -> Callable[[Callable[[], None]], None] | None:
     for milliseconds, as long as a whole loss takes.
     """
     torch = sys.modules.get("torch")
-    parallel = None if torch is None else _gomp_parallel(str(Path(torch.__file__).parent / "lib"))
+    parallel = None if torch is None else _gomp_parallel(str(Path(torch.__file__ or "").parent / "lib"))
     if parallel is None:
         return None
 
