@@ -10,6 +10,7 @@ import pixelwise as pw
 from pixelwise.data.transforms import AugmentOptions
 from pixelwise.data.views import open_images
 from pixelwise.errors import LayoutError
+from pixelwise.losses import LossOptions
 from pixelwise.models.autoencoder import Autoencoder, AutoencoderOptions
 from pixelwise.models.bundle import load_network
 from pixelwise.models.classifier import Classifier, ClassifierOptions
@@ -114,3 +115,22 @@ def test_pixels_outside_the_image_do_not_count_as_reconstruction_error():
     restored[:, 0, 0, 0] = 4.0
     loss = TASKS["reconstruct"]().loss(restored, images, labels, TrainOptions().loss, None)
     assert loss.item() == pytest.approx(16 / (8 * 2))
+
+
+@pytest.mark.parametrize("model", ["fcn8s", "unet", "hourglass"])
+def test_the_loss_at_low_resolution_is_that_of_the_full_size_logits(model):
+    """Also where the image is no multiple of the stride: judged by torch, on logits enlarged and cropped."""
+    import torch
+
+    torch.manual_seed(0)
+    options = pw.NetworkOptions(encoder_width=0.125)
+    network = pw.build(model, classes=3, options=options).train()
+    images, labels = torch.randn(2, 3, 45, 70), torch.randint(0, 3, (2, 45, 70), dtype=torch.uint8)
+    labels[:, :5] = 255
+    task = TASKS["segment"]()
+    loss = task.loss(task.forward(network, images), images, labels, LossOptions(overlap_weight=0), None)
+    parts = [
+        torch.nn.functional.cross_entropy(logits, labels.long(), ignore_index=255)
+        for logits in network.every(images)
+    ]
+    torch.testing.assert_close(loss, torch.stack(parts).mean())

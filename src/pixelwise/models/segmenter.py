@@ -58,10 +58,14 @@ class Segmenter(Network):
 
     def every(self, images: Tensor) -> list[Tensor]:
         """All logits [N, K, H, W] that training judges; the last one is `forward`'s."""
+        return [self.full_size(logits, images) for logits in self.every_low(images)]
+
+    def every_low(self, images: Tensor) -> list[Tensor]:
+        """The same at the decoder's own stride; they span `frame.spanned(images)`."""
+        framed = self.frame.framed(images)
         if self.decoder.window is not None:
-            return [self(images)]
-        features = self.encoder(self.frame.framed(images))
-        return [self.full_size(logits, images) for logits in self.decoder.every(features)]
+            return [self.judged(framed)]
+        return self.decoder.every(self.encoder(framed))
 
     def low(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """What `forward` enlarges: logits [N, K, h, w] at any stride, and the height and width that they span."""

@@ -32,6 +32,8 @@ from pixelwise.training.options import TrainOptions
 from pixelwise.types import IGNORE
 
 AUXILIARY_WEIGHT = 0.3  # of each further classifier of GoogLeNet, as its paper has it
+Predictions = tuple[list[Tensor], tuple[int, int]]  # logits, and the height and width that they span
+
 BOX_WEIGHT = 5.0  # the box loss is about a fifth of the cross-entropy at the start
 
 
@@ -101,15 +103,16 @@ class Segment:
         """Those of the decoder."""
         return options.network
 
-    def forward(self, network: Segmenter, images: Tensor) -> list[Tensor]:
-        """All logits that training judges."""
-        return network.every(images)
+    def forward(self, network: Segmenter, images: Tensor) -> Predictions:
+        """All logits that training judges, at the decoder's stride."""
+        return network.every_low(images), network.frame.spanned(images)
 
     def loss(
-        self, outputs: list[Tensor], images: Tensor, labels: Tensor, options: LossOptions, w: Tensor | None
+        self, outputs: Predictions, images: Tensor, labels: Tensor, options: LossOptions, w: Tensor | None
     ) -> Tensor:
         """The mean of the losses of all predictions."""
-        losses = [segmentation_loss(logits, labels, options, weights=w) for logits in outputs]
+        logits, span = outputs
+        losses = [_pixel_loss(one, labels, options, weights=w, span=span) for one in logits]
         return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
     def evaluate(self, network: Segmenter, split: Split) -> Judged:
@@ -248,6 +251,16 @@ TASKS: dict[TaskName, Callable[[], Task]] = {
     "reconstruct": Reconstruct,
     "localize": Localize,
 }
+
+
+def _pixel_loss(
+    logits: Tensor, labels: Tensor, options: LossOptions, *, weights: Tensor | None, span: tuple[int, int]
+) -> Tensor:
+    """From logits that span `span` pixels from the first one of the labels on; enlarged inside the loss, if at all."""
+    if logits.shape[-2:] != span:
+        return segmentation_loss(logits, labels, options, weights=weights, span=span)
+    cropped = logits[..., : labels.shape[-2], : labels.shape[-1]]
+    return segmentation_loss(cropped, labels, options, weights=weights)
 
 
 def _need(data: Dataset, kind: str, found: str, other: str) -> None:
