@@ -14,7 +14,7 @@ demo: .venv/demo.stamp
 	$(BIN)/python examples/demo.py $(DEMO)
 
 test: check
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
