@@ -10,8 +10,10 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.backends.interfaces import LowResolution, Precision
@@ -29,7 +31,7 @@ class Compiled:
         began = time.monotonic()
         core = LowResolution(copy.deepcopy(model)).eval().requires_grad_(False)
         core = core.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._device = next(core.parameters()).device
+        self._core, self._device = core, next(core.parameters()).device
         self._lower = precision == "bfloat16"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of modules of torch that it imports
@@ -38,18 +40,18 @@ class Compiled:
             )
         self.seconds = time.monotonic() - began
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Normalised float32 images [N, C, H, W] to logits [N, K, h, w].
+    def __call__(self, pixels: NDArray[Any]) -> Tensor:
+        """Framed pixels [N, H, W, C] to logits [N, K, h, w].
 
         Raises:
             OptionError: there is no working C++ compiler, or Inductor gives up.
         """
-        images = images.to(self._device).contiguous(memory_format=torch.channels_last)
         lower = torch.autocast(self._device.type, torch.bfloat16) if self._lower else nullcontext()
         try:
             with torch.inference_mode(), lower, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                logits = self._run(images)
+                images = self._core.ready(pixels)
+                logits = self._run(images.contiguous(memory_format=torch.channels_last))
         except (
             Exception
         ) as error:  # its errors have no common root but RuntimeError, and chain compilers' output

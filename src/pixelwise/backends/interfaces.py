@@ -1,10 +1,12 @@
-"""What a backend is: fitted, normalised images in, logits at the decoder's stride out."""
+"""What a backend is: pixels as in the image files in, logits at the decoder's stride out."""
 
 from __future__ import annotations
 
 import copy
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,8 +27,8 @@ class Backend(Protocol):
     name: str
     seconds: float
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Normalised float32 images [N, C, H, W], sizes as the model's frame fits them, to logits [N, K, h, w]."""
+    def __call__(self, pixels: NDArray[Any]) -> Tensor:
+        """Pixels [N, H, W, C] with the values of their files, framed by the model, to logits [N, K, h, w]."""
         ...
 
 
@@ -58,3 +60,8 @@ class LowResolution(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Fitted images [N, C, H, W] to logits [N, K, h, w]."""
         return self.model.judged(images)
+
+    def ready(self, pixels: NDArray[Any]) -> Tensor:
+        """Framed pixels [N, H, W, C] to normalised images [N, C, H, W], on the model's device."""
+        device = next(self.model.parameters()).device
+        return self.model.prepare(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))

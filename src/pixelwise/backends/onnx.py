@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.backends.interfaces import LowResolution
@@ -40,14 +41,14 @@ class OnnxRuntime:
         self._sessions: dict[tuple[int, ...], Any] = {}
         self.seconds = 0.0
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Normalised float32 images [N, C, H, W] to float32 logits [N, K, h, w]."""
-        pixels = images.contiguous()
-        shape = tuple(pixels.shape)
+    def __call__(self, pixels: NDArray[Any]) -> Tensor:
+        """Framed pixels [N, H, W, C] to float32 logits [N, K, h, w]."""
+        images = self._core.ready(pixels).contiguous()
+        shape = tuple(images.shape)
         if shape not in self._sessions:
-            self._sessions[shape] = self._session(pixels)
+            self._sessions[shape] = self._session(images)
         session = self._sessions[shape]
-        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: pixels.numpy()})[0])
+        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[0])
 
     def _session(self, images: Tensor) -> Any:
         import onnxruntime

@@ -1,7 +1,7 @@
 """OpenVINO, Intel's inference runtime for processors: the only door to it.
 
 https://docs.openvino.ai. The network is converted from torch as it is, for any size; batch normalisation is folded
-and weights are laid out when it is compiled, a few seconds in all. Runs on AMD's processors too.
+and weights are laid out when it is compiled, a few seconds in all.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import time
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.backends.interfaces import LowResolution, Precision
 from pixelwise.errors import MissingExtraError, OptionError
 from pixelwise.models.segmenter import Segmenter
+
+_TYPES = {"uint8": "u8", "uint16": "u16", "float32": "f32"}
 
 
 def available() -> bool:
@@ -30,22 +34,22 @@ class OpenVino:
     name = "openvino"
 
     def __init__(self, model: Segmenter, precision: Precision) -> None:
-        """Convert and compile.
+        """Convert; what compiles it for a type of pixels comes with the first image of it.
 
         Raises:
             MissingExtraError: OpenVINO is not installed.
             OptionError: it cannot convert this network.
         """
         began = time.monotonic()
-        runtime = _runtime()
-        hints = {
+        self._runtime = _runtime()
+        self._hints = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
+        self._model = model
         try:
-            graph = _converted(runtime, model)
-            self._request = runtime.Core().compile_model(graph, "CPU", hints).create_infer_request()
+            self._graph = _converted(self._runtime, model)
         except Exception as error:  # some of its own have no root but this
             if not isinstance(error, RuntimeError) and not type(error).__module__.startswith("openvino"):
                 raise
@@ -53,14 +57,29 @@ class OpenVino:
                 f"OpenVINO cannot run {model.name} on {model.encoder_name}: {str(error).splitlines()[-1]}",
                 remedy="choose another engine, such as compiled or eager",
             ) from error
+        self._requests: dict[str, Any] = {}
         self.seconds = time.monotonic() - began
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Normalised float32 images [N, C, H, W] to float32 logits [N, K, h, w]."""
-        pixels = images.contiguous().numpy()
+    def __call__(self, pixels: NDArray[Any]) -> Tensor:
+        """Framed pixels [N, H, W, C] to float32 logits [N, K, h, w]."""
+        pixels = np.ascontiguousarray(pixels)
+        kind = pixels.dtype.name
+        if kind not in self._requests:
+            self._requests[kind] = self._compiled(kind)
         # shared: the arrays are read before the next call
-        answer = self._request.infer({0: pixels}, share_inputs=True, share_outputs=True)
+        answer = self._requests[kind].infer({0: pixels}, share_inputs=True, share_outputs=True)
         return torch.from_numpy(answer[0])
+
+    def _compiled(self, dtype: str) -> Any:
+        """With normalisation in the graph: torch's threads, which wait busily after work, have no part in it."""
+        runtime = self._runtime
+        steps = runtime.preprocess.PrePostProcessor(self._graph.clone())
+        steps.input().tensor().set_element_type(getattr(runtime.Type, _TYPES[dtype]))
+        steps.input().tensor().set_layout(runtime.Layout("NHWC"))
+        steps.input().model().set_layout(runtime.Layout("NCHW"))
+        mean, deviation = (values.flatten().tolist() for values in (self._model.mean, 1 / self._model.scale))
+        steps.input().preprocess().convert_element_type(runtime.Type.f32).mean(mean).scale(deviation)
+        return runtime.Core().compile_model(steps.build(), "CPU", self._hints).create_infer_request()
 
 
 def _converted(runtime: Any, model: Segmenter) -> Any:

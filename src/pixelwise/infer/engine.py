@@ -101,10 +101,12 @@ class Running:
 
     def _low(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
         """Logits at the decoder's stride, the size of the image, and the size that they span."""
-        images = self.model.prepare(pixels)
-        compute = self.model.judged if self.backend is None else self.backend
-        height, width = images.shape[-2:]
-        return compute(self.model.frame.framed(images)), (height, width), self.model.frame.spanned(images)
+        frame, size = self.model.frame, (pixels.shape[-2], pixels.shape[-1])
+        if self.backend is None:
+            logits = self.model.judged(frame.framed(self.model.prepare(pixels)))
+        else:
+            logits = self.backend(frame.framed_pixels(pixels.permute(0, 2, 3, 1).cpu().numpy()))
+        return logits, size, frame.spanned(pixels)
 
 
 class Auto:

@@ -7,8 +7,11 @@ slid over the image sees windows that reach beyond it, where its edge is repeate
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.ops.resize import pad_to_multiple
@@ -39,11 +42,21 @@ class Frame:
         """Images fitted so that the logits span all of them: with mirrored margins where logits lack them."""
         if not self.margin:
             return self.fitted(images)
+        return mirrored(images, *self.around(*images.shape[-2:]))
+
+    def around(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Pixels (before, after) that `framed` adds to the rows and to the columns of an image."""
         rows, columns = (
-            (self.margin, self._size(side + 2 * self.margin) - side - self.margin)
-            for side in images.shape[-2:]
+            (self.margin, self._size(side + 2 * self.margin) - side - self.margin) for side in (height, width)
         )
-        return mirrored(images, rows, columns)
+        return rows, columns
+
+    def framed_pixels(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """What `framed` does, for arrays [N, H, W, C] of any type."""
+        rows, columns = self.around(*pixels.shape[1:3])
+        if not any((*rows, *columns)):
+            return pixels
+        return np.pad(pixels, ((0, 0), rows, columns, (0, 0)), mode="reflect" if self.margin else "edge")
 
     def spanned(self, images: Tensor) -> tuple[int, int]:
         """Height and width in image pixels of the logits of `framed(images)`, from the image's first pixel on."""
