@@ -14,6 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -31,6 +32,7 @@ from pixelwise.infer.predictor import Precision, as_array, computed, precision_o
 from pixelwise.models.download import cache_folder
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.head import confident_labels_from_low, labels_from_low
+from pixelwise.ops.native import alone
 from pixelwise.types import Image, Labels
 
 Answer = TypeVar("Answer")
@@ -86,14 +88,18 @@ class Running:
 
     def batch(self, images: Sequence[Image]) -> Labels:
         """The same for images of one size, together: labels [N, H, W]."""
-        with computed(self.model, images, self._autocast, self._low) as (logits, size, span):
+        with computed(self.model, images, self._autocast, self._low) as (logits, size, span), self._threads():
             return as_array(labels_from_low(logits, size, span=span))
 
     def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
         """The most probable class of every pixel, and its probability in 0..1."""
         with computed(self.model, [image], self._autocast, self._low) as (logits, size, span):
-            labels, confidence = confident_labels_from_low(logits, size, span=span)
+            with self._threads():
+                labels, confidence = confident_labels_from_low(logits, size, span=span)
             return as_array(labels[0]), as_array(confidence[0])
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.backend is None else alone()
 
     @property
     def _autocast(self) -> Precision:

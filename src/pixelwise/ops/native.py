@@ -10,8 +10,10 @@ import ctypes
 import importlib
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +21,7 @@ from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 _CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -59,8 +62,20 @@ def kernel(signature: str, *, fastmath: set[str] | bool = False) -> Callable[[Fu
     return compile_now
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Kernels run on the caller's thread: where another runtime's threads follow, torch's would be in their way."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
 def threads() -> int:
     """Threads that kernels may use: those torch was given, if it is in use, else all cores of the process."""
+    if _alone.get():
+        return 1
     torch = sys.modules.get("torch")
     if torch is not None:
         return int(torch.get_num_threads())
