@@ -88,25 +88,45 @@ def run(experiment: Experiment, folder: Path, work: Path, seed: int) -> dict[str
 
 
 def table() -> str:
-    """All stored results as a Markdown table, one row per experiment with its seeds."""
-    stored = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*@*.json"))]
+    """All stored results of this script and of classical.py as a Markdown table, one row per experiment."""
     by_name: dict[str, list[dict[str, Any]]] = {}
-    for result in stored:
+    for path in sorted(
+        [*RESULTS.glob("*@*.json"), *RESULTS.glob("*+digits.json"), *RESULTS.glob("*+xray.json")]
+    ):
+        result = json.loads(path.read_text(encoding="utf-8"))
         by_name.setdefault(result["experiment"], []).append(result)
     lines = [
         "| experiment | measure | test | seeds | minutes | steps | parameters |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name, results in by_name.items():
-        values = [result["test"] for result in results]
-        mean = f"{sum(values) / len(values):.3f}"
-        spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
+    ordered = sorted(by_name.items(), key=lambda row: (row[0].partition("@")[2], row[1][0]["test"]))
+    for name, results in ordered:
         first = results[0]
+        minutes = first["minutes"] if "minutes" in first else first["seconds"] / 60
+        steps, parameters = (f"{first[key]:,}" if key in first else "" for key in ("steps", "parameters"))
         lines.append(
-            f"| {name} | {first['measure'].replace('_', ' ')} | {mean}{spread} | {len(values)} | "
-            f"{first['minutes']:.1f} | {first['steps']} | {first['parameters']:,} |"
+            f"| {name} | {first['measure'].replace('_', ' ')} | {_score(results)} | {len(results)} | "
+            f"{minutes:.1f} | {steps} | {parameters} |"
         )
     return "\n".join(lines)
+
+
+def _score(results: list[dict[str, Any]]) -> str:
+    """The mean over seeds with its range, or one score with its interval over images, and the ROC area."""
+    values = [result["test"] for result in results]
+    text = f"{sum(values) / len(values):.3f}"
+    scores = results[0].get("scores", {})
+    interval = results[0].get("interval") or scores.get("accuracy_interval")
+    if len(values) > 1:
+        text += f" ({min(values):.3f} to {max(values):.3f})"
+    elif interval:
+        text += f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+    roc = scores.get("roc") or {}
+    area, around = (
+        results[0].get("roc_area", roc.get("area")),
+        results[0].get("roc_area_interval", roc.get("area_interval")),
+    )
+    return f"{text}, ROC area {area:.3f} [{around[0]:.3f}, {around[1]:.3f}]" if area else text
 
 
 def main() -> int:
