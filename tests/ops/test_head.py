@@ -238,3 +238,11 @@ def test_no_tensor_of_full_size_is_made(monkeypatch: pytest.MonkeyPatch) -> None
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 40 * 128 * 128 * np.dtype(np.float32).itemsize / 2  # eager torch: more than four times that
+
+
+def test_logits_at_full_size_are_judged_without_a_copy(monkeypatch):
+    """Cropped at the bottom and right, ties included: judged by torch's argmax, which takes the first."""
+    monkeypatch.setattr(head, "_WORTH", 0)
+    logits = torch.randint(0, 4, (2, 5, 70, 33)).float()  # many ties
+    found = labels_from_low(logits, (67, 30), span=(70, 33))
+    torch.testing.assert_close(found, logits[..., :67, :30].argmax(dim=1).to(torch.uint8))

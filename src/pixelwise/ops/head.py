@@ -27,6 +27,7 @@ from pixelwise.types import IGNORE
 _WORTH = (
     1 << 20
 )  # values of logits at full size from which the kernels are used: loading them takes up to a second
+_ROWS = 64  # of logits at full size that are judged together
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -64,6 +65,8 @@ def labels_from_low(logits: Tensor, size: Size, *, span: Size | None = None) -> 
     if kernels is None:
         return labels_from_logits(_full(logits, size, span))
     low = _two(logits.detach())
+    if tuple(low.shape[-2:]) == span and low.dtype == torch.float32 and low.is_contiguous():
+        return _largest_planes(kernels, low.numpy(), size)
     grid = grid_of(low.shape[-2:], span, size, label_slots(low.shape[-1], span[1]))
     planes, out = planes_of(low, grid), np.empty((len(low), *size), np.uint8)
 
@@ -71,6 +74,19 @@ def labels_from_low(logits: Tensor, size: Size, *, span: Size | None = None) -> 
         kernels.labels(planes[image], *grid.tables, grid.spans, out[image], start, stop)
 
     _share(grid, len(low), work)
+    return torch.from_numpy(out)
+
+
+def _largest_planes(kernels: ModuleType, planes: NDArray[np.float32], size: Size) -> Tensor:
+    """Labels of logits that are at full size already, without a copy of them."""
+    out = np.empty((len(planes), *size), np.uint8)
+    rows = range(0, size[0], _ROWS)
+
+    def work(piece: int) -> None:
+        image, start = piece // len(rows), rows[piece % len(rows)]
+        kernels.largest_plane(planes[image], out[image], start, min(start + _ROWS, size[0]))
+
+    native.share(work, len(planes) * len(rows))
     return torch.from_numpy(out)
 
 

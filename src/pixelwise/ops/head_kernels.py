@@ -122,3 +122,22 @@ def confident_labels(
                 if places[tile, x] >= 0:
                     out[y, np.uint32(places[tile, x])] = winner[x]
                     confidence[y, np.uint32(places[tile, x])] = ONE / total[x]
+
+
+@kernel("void(f4[:,:,::1], u1[:,::1], i8, i8)")
+def largest_plane(planes: Any, out: Any, start: Any, stop: Any) -> None:
+    """The first largest class of rows start..stop - 1, from planes [K, h, w] that need no enlarging."""
+    width = out.shape[1]
+    best = np.empty(width, np.float32)
+    winner = np.empty(width, np.uint8)
+    for y in range(start, stop):
+        for x in range(width):
+            best[x] = planes[0, y, x]
+            winner[x] = 0
+        for k in range(1, planes.shape[0]):
+            row = planes[k, y]
+            for x in range(width):
+                winner[x] = k if row[x] > best[x] else winner[x]
+                best[x] = row[x] if row[x] > best[x] else best[x]
+        for x in range(width):
+            out[y, x] = winner[x]
