@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None)
     given = parser.parse_args()
     load = os.getloadavg()[0]
+    machine = {"float32": peak(torch.float32), "bfloat16": peak(torch.bfloat16), "copy_gb_per_s": bandwidth()}
     rows = [
         row(model, batch, given.contenders, given.rounds) for model in given.models for batch in given.batches
     ]
