@@ -61,16 +61,13 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
     Class maps as index PNGs with the classes' colours and overlays; of scenes (large georeferenced TIFFs) as
     GeoTIFFs; classes.csv; reconstructions; boxes.csv and pictures with the box drawn in.
     """
-    import torch
-
     from pixelwise.infer import EngineChoice, ObjectOptions, predict_files
     from pixelwise.models.bundle import load_network
 
     if not objects and (skip or min_area != 1):
         raise OptionError("--skip and --min-area say which objects are written", remedy="add --objects")
     settings = SceneSettings(parse_overlap(overlap), confidence, resume, allow_remote, engine, objects)
-    # images are laid out like that too; convolutions then need not turn their weights around, a tenth of their time
-    network = load_network(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = load_network(model)
 
     def map_images(images: Sequence[Path]) -> list[Path]:
         with Bar("images") as bar:
