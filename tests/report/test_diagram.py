@@ -150,3 +150,17 @@ def test_any_network_stays_on_the_page(diagram):
     assert all(0 < x < width and 60 < y < height for x, y in points)
     fronts_drawn = sum(len(fronts(root, faces[0])) for faces in FACES.values())
     assert fronts_drawn == len(diagram.blocks) + 1 + (diagram.result is not None)
+
+
+def test_the_legend_of_a_narrow_network_stays_on_the_page():
+    """Few blocks and many ways around: the legend is wider than the drawing."""
+    joins = ("concatenate", "multiply", "switches")
+    arrows = (Arrow(0, ""), *(Arrow(0, join) for join in joins))
+    blocks = (
+        Block("encoder", 8, 64, 64, "stride 1", "", (Arrow(-1, ""),)),
+        Block("decoder", 8, 64, 64, "stride 1", "", arrows),
+    )
+    root = parsed(Diagram("", ("",), (3, 64, 64), "image", None, "", blocks))
+    width = float(root.get("viewBox").split()[2])
+    last = [element for element in root.iter(f"{SVG}text") if element.text == "numbers: channels"]
+    assert float(last[0].get("x")) + 7 * len("numbers: channels") < width

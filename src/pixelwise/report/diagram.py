@@ -116,7 +116,8 @@ def network_svg(diagram: Diagram) -> str:
     blocks = _all_blocks(diagram)
     levels = _levels(blocks)
     shapes = _places(blocks, levels)
-    width = max([shapes[-1].right + 90, *(7.2 * len(line) + 64 for line in diagram.facts)])
+    lines = (7.2 * len(line) + 64 for line in diagram.facts)
+    width = max([shapes[-1].right + 90, _legend_width(blocks), *lines])
     height = max(shape.bottom for shape in shapes) + 96
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
@@ -270,6 +271,12 @@ def _around(start: _Shape, end: _Shape, between: Sequence[_Shape]) -> list[tuple
         (near, y_end),
         (end.left, y_end),
     ]
+
+
+def _legend_width(blocks: Sequence[Block]) -> float:
+    parts = {block.part for block in blocks if block.part != "picture"}
+    joins = {arrow.join for block in blocks for arrow in block.arrows} - {""}
+    return 196 + sum(34 + 7 * len(part) for part in parts) + sum(54 + 7 * len(join) for join in joins)
 
 
 def _legend(blocks: Sequence[Block], y: float) -> Iterator[str]:
