@@ -7,10 +7,13 @@ import zipfile
 
 import pytest
 import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 
 from pixelwise.errors import BundleError
-from pixelwise.models.bundle import KEY, BundleFacts, load, save
+from pixelwise.models.bundle import KEY, BundleFacts, _digest, load, save
+from pixelwise.models.calibration import Calibration
 from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.zoo import build
 
@@ -144,3 +147,48 @@ def test_missing_file_and_empty_folder(tmp_path):
 def test_a_run_folder_stands_for_its_model(bundle, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(bundle.read_bytes())
     assert load(tmp_path).name == "unet"
+
+
+def fitted(**changed):
+    values = {"kind": "per_class", "temperatures": (1.5, 0.5), "split": "val", "images": 3, "pixels": 900}
+    return Calibration.model_validate(values | {"ece_before": 0.2, "ece_after": 0.1} | changed)
+
+
+def test_a_calibration_comes_back_and_is_covered_by_the_digest(bundle, tmp_path):
+    model = load(bundle)
+    facts = model.facts.model_copy(update={"calibration": fitted(set_share=0.9, set_threshold=0.02)})
+    path = save(model, tmp_path / "fitted.safetensors", facts=facts)
+    assert load(path).facts == facts
+    assert load(path).digest != model.digest
+
+    def cooler(body):
+        body["facts"]["calibration"]["temperatures"] = [1.5, 0.6]
+        return body
+
+    with pytest.raises(BundleError, match="does not match its own digest"):
+        load(rewritten(path, tmp_path, cooler))
+
+
+def test_a_calibration_of_other_classes_is_refused(bundle, tmp_path):
+    facts = BundleFacts(calibration=fitted(temperatures=(1.0, 1.0, 1.0)))
+    path = save(load(bundle), tmp_path / "three.safetensors", facts=facts)
+    with pytest.raises(BundleError, match="3 temperatures for 2 classes"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"temperatures": (0.0, 1.0)}, {"temperatures": (1.0,)}, {"kind": "one"}, {"ece_after": 1.1}]
+)
+def test_a_calibration_that_makes_no_sense(changed):
+    with pytest.raises(ValidationError):
+        fitted(**changed)
+
+
+def test_a_bundle_from_before_calibration_loads(bundle, tmp_path):
+    def older(body):
+        del body["facts"]["calibration"]
+        tensors = load_file(bundle)
+        del body["sha256"]
+        return body | {"sha256": _digest(body, tensors)}
+
+    assert load(rewritten(bundle, tmp_path, older)).facts.calibration is None

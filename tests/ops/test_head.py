@@ -96,6 +96,28 @@ def test_confidence_is_the_largest_probability(way: str, case: Case) -> None:
     torch.testing.assert_close(confidence, expected, rtol=1e-4 if way == "kernels" else 1e-2, atol=1e-6)
 
 
+@given(case=cases(), seed=st.integers(0, 2**31))
+@settings(deadline=None, suppress_health_check=SAME_WAY, max_examples=30)
+def test_temperatures_change_the_probability_and_never_the_label(way: str, case: Case, seed: int) -> None:
+    logits, labels, span = case
+    size = (labels.shape[1], labels.shape[2])
+    temperatures = np.random.default_rng(seed).uniform(0.3, 4, max(2, logits.shape[1])).tolist()
+    found, confidence = confident_labels_from_low(logits, size, span=span, temperatures=temperatures)
+    plain, _ = confident_labels_from_low(logits, size, span=span)
+    assert torch.equal(found, plain)
+    each = torch.tensor(temperatures, dtype=torch.float64)[found.long()][:, None]
+    expected = (full_size(logits, size, span) / each).softmax(dim=1).amax(dim=1).float()
+    torch.testing.assert_close(confidence, expected, rtol=1e-4 if way == "kernels" else 3e-2, atol=1e-6)
+
+
+def test_temperatures_of_one_change_no_bit(way: str) -> None:
+    logits = torch.randn(1, 5, 9, 40, generator=torch.Generator().manual_seed(0))
+    with_ones = confident_labels_from_low(logits, (36, 160), temperatures=[1.0] * 5)
+    without = confident_labels_from_low(logits, (36, 160))
+    assert torch.equal(with_ones[0], without[0])
+    assert torch.equal(with_ones[1], without[1])
+
+
 @given(case=cases(), smoothing=st.sampled_from([0.0, 0.1]), weighted=st.booleans(), overlaps=st.booleans())
 @settings(deadline=None, suppress_health_check=SAME_WAY, max_examples=40)
 def test_sums_and_their_gradients(

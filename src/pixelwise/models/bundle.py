@@ -21,6 +21,7 @@ from torch import Tensor
 from pixelwise.config import fill
 from pixelwise.errors import BundleError, OptionError
 from pixelwise.files import write_bytes
+from pixelwise.models.calibration import Calibration
 from pixelwise.models.network import Network, TaskName
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.tasks import TASKS, build_task
@@ -58,7 +59,7 @@ class BundleFacts(_Closed):
         table: How mask values map to classes, for `ClassTable.from_dict`.
         pixel_size: Metres per pixel, if known.
         tile_plan: Not used in this version.
-        calibration: Not used in this version.
+        calibration: Temperatures that make its probabilities say how often it is right.
         fingerprint: Not used in this version.
         training: Summary of the training run.
         licence: Licence of the weights, as their maker states it.
@@ -70,7 +71,7 @@ class BundleFacts(_Closed):
     table: dict[str, Any] | None = None
     pixel_size: float | None = None
     tile_plan: None = None
-    calibration: None = None
+    calibration: Calibration | None = None
     fingerprint: None = None
     training: TrainingSummary | None = None
     licence: str = "unstated"
@@ -182,6 +183,11 @@ def load_network(path: str | Path) -> Network:
     except OptionError as error:
         raise BundleError(f"describes a network that cannot be built: {error.found}", file=path) from error
     _fill_weights(path, model, tensors)
+    fitted = document.facts.calibration
+    if fitted is not None and len(fitted.each(len(model.classes))) != len(model.classes):
+        raise BundleError(
+            f"has {len(fitted.temperatures)} temperatures for {len(model.classes)} classes", file=path
+        )
     model.facts, model.digest = document.facts, document.sha256
     return model.eval()
 

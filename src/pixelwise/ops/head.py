@@ -7,6 +7,7 @@ more than a few pixels numba's kernels do it (`native`); else torch does, with t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -20,8 +21,9 @@ from torch.nn import functional as F
 from pixelwise.errors import MaskError
 from pixelwise.ops import native
 from pixelwise.ops.head_grid import Grid, Size, folded, grid_of, label_slots, planes_of
-from pixelwise.ops.labels import labels_from_logits, probabilities
+from pixelwise.ops.labels import labels_from_logits
 from pixelwise.ops.resize import resize
+from pixelwise.ops.temperature import tempered
 from pixelwise.types import IGNORE
 
 _WORTH = (
@@ -91,21 +93,27 @@ def _largest_planes(kernels: ModuleType, planes: NDArray[np.float32], size: Size
 
 
 def confident_labels_from_low(
-    logits: Tensor, size: Size, *, span: Size | None = None
+    logits: Tensor, size: Size, *, span: Size | None = None, temperatures: Sequence[float] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """What `labels_from_low` returns, and the softmax probability of that class, float32 [N, H, W]."""
+    """What `labels_from_low` returns, and the softmax probability of that class, float32 [N, H, W].
+
+    With `temperatures`, one for every class, logits are first divided by that of the largest one.
+    """
     span = span or size
     kernels = _kernels("head_kernels", logits, size)
     if kernels is None:
         full = _full(logits, size, span)
-        return labels_from_logits(full), probabilities(full).amax(dim=1)
+        return labels_from_logits(full), tempered(full, temperatures).amax(dim=1)
     low = _two(logits.detach())
+    sharpness = 1 / np.array(temperatures or [1.0] * low.shape[1], np.float32)
     grid = grid_of(low.shape[-2:], span, size, kernels.TILE)
     planes, out = planes_of(low, grid), np.empty((len(low), *size), np.uint8)
     confidence = np.empty(out.shape, np.float32)
 
     def work(image: int, start: int, stop: int) -> None:
-        kernels.confident_labels(planes[image], *grid.tables, out[image], confidence[image], start, stop)
+        kernels.confident_labels(
+            planes[image], *grid.tables, sharpness, out[image], confidence[image], start, stop
+        )
 
     _share(grid, len(low), work)
     return torch.from_numpy(out), torch.from_numpy(confidence)

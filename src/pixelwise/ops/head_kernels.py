@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from pixelwise.ops.head_tiles import ONE, TILE, ZERO, log_sum_exp, mix, stretch, stretch_one
+from pixelwise.ops.head_tiles import ONE, TILE, ZERO, exp_sums, mix, stretch, stretch_one
 from pixelwise.ops.native import kernel
 
 
@@ -83,20 +83,23 @@ def labels(
 
 
 @kernel(
-    "void(f4[:,:,::1], i4[:,::1], f4[::1], i4[:,::1], f4[::1], i8, i4[:,::1], u1[:,::1], f4[:,::1], i8, i8)"
+    "void(f4[:,:,::1], i4[:,::1], f4[::1], i4[:,::1], f4[::1], i8, i4[:,::1], f4[::1], u1[:,::1], f4[:,::1], i8, i8)"
 )
 def confident_labels(
     low: Any, rows: Any, row_shares: Any, columns: Any, column_shares: Any, factor: Any, places: Any,
-    out: Any, confidence: Any, start: Any, stop: Any,
+    sharpness: Any, out: Any, confidence: Any, start: Any, stop: Any,
 ) -> None:  # fmt: skip
-    """The largest class of the pixels of output rows start..stop - 1 and its probability."""
+    """The largest class of the pixels of output rows start..stop - 1 and its probability.
+
+    Logits are multiplied by the `sharpness` [K] of the largest class before the softmax.
+    """
     classes, slots = low.shape[0], places.shape[1]
     above = np.empty((classes, TILE), np.float32)
     below = np.empty((classes, TILE), np.float32)
     z = np.empty((classes, TILE), np.float32)
     largest = np.empty(TILE, np.float32)
     total = np.empty(TILE, np.float32)
-    line = np.empty(TILE, np.float32)
+    sharp = np.empty(TILE, np.float32)
     winner = np.empty(TILE, np.int32)
     for k in range(classes):
         for x in range(TILE):
@@ -117,7 +120,9 @@ def confident_labels(
                 for x in range(TILE):
                     winner[x] = k if row[x] > largest[x] else winner[x]
                     largest[x] = row[x] if row[x] > largest[x] else largest[x]
-            log_sum_exp(z, largest, total, line)
+            for x in range(TILE):
+                sharp[x] = sharpness[np.uint32(winner[x])]
+            exp_sums(z, largest, sharp, total)
             for x in range(slots):
                 if places[tile, x] >= 0:
                     out[y, np.uint32(places[tile, x])] = winner[x]

@@ -136,3 +136,14 @@ def log_sum_exp(z: Any, largest: Any, total: Any, lse: Any) -> None:
             total[x] += e
     for x in range(TILE):
         lse[x] = largest[x] + _log(total[x])
+
+
+@njit(fastmath={"contract"})
+def exp_sums(z: Any, largest: Any, sharp: Any, total: Any) -> None:
+    """The sums over classes of e^(sharp (z - largest)); with the largest z as `largest` they are 1 at least."""
+    for x in range(TILE):
+        total[x] = ZERO
+    for k in range(z.shape[0]):
+        row = z[k]
+        for x in range(TILE):
+            total[x] += exp((row[x] - largest[x]) * sharp[x])
