@@ -1,0 +1,201 @@
+"""Which images belong together because they show one place, one film or one patient, and how that was found.
+
+Images of one group are alike, so they say less than as many images of different groups: intervals draw groups, and
+a fair split keeps a group in one part. The rule, in this order; the first that says something holds:
+
+1. a CSV file in the dataset (or the one given) with a column of names and a column called group, scene, sequence,
+   video or patient (also `patient_id`, `patient_group`) that names every image;
+2. windows of a scene: the scene; a scene of more than 16 windows falls into blocks of 4 x 4 windows;
+3. map tiles named by x, y and zoom, or by zoom, x and y: blocks of 4 x 4 tiles of the finest zoom;
+4. the folder of the image, if there are several (not in a dataset with a folder per class);
+5. the file name: what stands before its last number, if that holds a number too. `0001TP_006690` is of the group
+   0001TP, `Seq05VD_f00540` of Seq05VD, `tile3_part07` of tile3, `NORMAL2-IM-0386-0001` of NORMAL2-IM-0386. A number
+   without another one before it only counts images: `img_001`, `07`, and `2011_000003`, where a year is no group.
+
+What is left is a group of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.data.dataset import Split
+from pixelwise.data.items import Window
+from pixelwise.data.lists import stem_of
+from pixelwise.data.pairing import fold
+from pixelwise.errors import LayoutError, UnreadableError
+
+SIDE = 4
+"""Windows and map tiles are put together in blocks of SIDE x SIDE."""
+
+_COLUMN = re.compile(r"(group|scene|sequence|video|patient)(_id|_group|_name)?")
+_NAMES = ("name", "stem", "image", "file", "filename", "path")
+_YEAR = re.compile(r"(19|20)\d\d")
+_ZOOMS = (10, 30)  # levels of map tiles on which a network can see something
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The group of each item, in the order of the split, and in one phrase how they were found."""
+
+    names: tuple[str, ...]
+    origin: str
+
+    @property
+    def count(self) -> int:
+        """How many groups there are."""
+        return len(set(self.names))
+
+
+def groups_of(split: Split) -> tuple[str, ...]:
+    """The name of the group of each item of `split`, in order; see the rule above.
+
+    Raises:
+        UnreadableError: a CSV file beside the images is no text.
+    """
+    return find_groups(split).names
+
+
+def find_groups(split: Split, *, table: str | Path | None = None) -> Groups:
+    """The groups of the items of `split`, from `table` if a CSV file is given, and how they were found.
+
+    Raises:
+        LayoutError: the given table has no column of groups, or does not name every image.
+        UnreadableError: a CSV file cannot be read.
+    """
+    if table is not None:
+        found = _from_table(Path(table), split)
+        if found is None:
+            raise LayoutError(
+                f"does not say the group of every image of the {split.name} split",
+                file=table,
+                remedy=f"give it a column of names ({_NAMES[0]}) and one called group, with a row for each image",
+            )
+        return found
+    for file in sorted(split.root.glob("*.csv")) if split.root.is_dir() else ():
+        if (found := _from_table(file, split)) is not None:
+            return found
+    if split.items and all(isinstance(item, Window) for item in split.items):
+        return _from_windows([item for item in split.items if isinstance(item, Window)])
+    rules: list[tuple[Callable[[Sequence[str]], list[str]], str]] = [
+        (_map_tiles, f"blocks of {SIDE} x {SIDE} map tiles, from the file names"),
+        (_places, "what stands before the last number of the file names"),
+    ]
+    if split.task != "classify":  # there the folder is the answer
+        rules.insert(1, (_folders, "the folders of the images"))
+    names = [_stem(name) for name in split.names] if split.task == "classify" else list(split.names)
+    for rule, origin in rules:
+        groups = rule(names)
+        if groups != names:
+            pairs = zip(split.names, names, groups, strict=True)
+            return Groups(tuple(full if group == name else group for full, name, group in pairs), origin)
+    return Groups(split.names, "each image by itself")
+
+
+def _from_table(path: Path, split: Split) -> Groups | None:
+    """The groups that a CSV file tells; None if it has no such column or misses an image."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            rows, columns = list(reader), list(reader.fieldnames or [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UnreadableError(
+            f"cannot be read as CSV ({error})", file=path, remedy="save it as UTF-8 CSV"
+        ) from error
+    column = next((name for name in columns if _COLUMN.fullmatch((name or "").strip().lower())), None)
+    named = next((name for name in _NAMES if name in columns), None)
+    if column is None or named is None:
+        return None
+    known: dict[str, set[str]] = {}
+    for row in rows:
+        entry, group = fold(stem_of((row[named] or "").strip())), (row[column] or "").strip()
+        if entry and group:
+            for key in {entry, _stem(entry)}:
+                known.setdefault(key, set()).add(group)
+    found = [known.get(fold(name)) or known.get(fold(_stem(name))) or set() for name in split.names]
+    if not found or any(len(groups) != 1 for groups in found):  # unknown, or one name with two meanings
+        return None
+    return Groups(tuple(group for groups in found for group in groups), f"{path.name}, column {column}")
+
+
+def _from_windows(items: Sequence[Window]) -> Groups:
+    counts = Counter(item.image for item in items)
+    large = {file for file, count in counts.items() if count > SIDE * SIDE}
+    if not large:
+        return Groups(tuple(item.image.name for item in items), "the scenes")
+    height, width = (max(side) for side in zip(*((i.box.height, i.box.width) for i in items), strict=True))
+    names = []
+    for item in items:
+        block = ""
+        if item.image in large:
+            # The middle of a window: those at the borders are a little smaller than the others.
+            row = (item.box.top + item.box.bottom) // 2 // (SIDE * height)
+            column = (item.box.left + item.box.right) // 2 // (SIDE * width)
+            block = f"/{row}-{column}"
+        names.append(f"{item.image.name}{block}")
+    return Groups(tuple(names), f"blocks of {SIDE} x {SIDE} windows of the scenes")
+
+
+def _map_tiles(names: Sequence[str]) -> list[str]:
+    """Blocks of map tiles, if every name ends in x, y, zoom or zoom, x, y; else the names."""
+    places = []
+    for name in names:
+        numbers = re.search(r"(\d+)\D(\d+)\D(\d+)$", name)
+        if numbers is None:
+            return list(names)
+        places.append([int(number) for number in numbers.groups()])
+    for zoom, x, y in ((2, 0, 1), (0, 1, 2)):
+        tiles = [(place[zoom], place[x], place[y]) for place in places]
+        if all(map(_is_tile, tiles)):
+            levels = [level for level, _, _ in tiles]
+            # Two levels up, a tile is 4 x 4 of these; and a coarse tile must lie within one block.
+            block = min(max(levels) - (SIDE.bit_length() - 1), *levels)
+            return [f"{block}/{x >> level - block}-{y >> level - block}" for level, x, y in tiles]
+    return list(names)
+
+
+def _is_tile(tile: tuple[int, int, int]) -> bool:
+    """Whether zoom, x and y can be a tile; those of land stand far from the corner of the map, frames do not."""
+    level, x, y = tile
+    return _ZOOMS[0] <= level <= _ZOOMS[1] and all(2 ** (level - 8) <= place < 2**level for place in (x, y))
+
+
+def _folders(names: Sequence[str]) -> list[str]:
+    """Folder and place where there are several folders; else the names."""
+    folders = [name.rpartition("/")[0] for name in names]
+    if len(set(folders)) < 2:
+        return list(names)
+    return [
+        place if (place := _place(name)) != name else folder or name
+        for name, folder in zip(names, folders, strict=True)
+    ]
+
+
+def _places(names: Sequence[str]) -> list[str]:
+    return [_place(name) for name in names]
+
+
+def _place(name: str) -> str:
+    """What stands before the last number of a name, up to a number; the name itself if there is none.
+
+    >>> [_place(name) for name in ("0001TP_006690", "NORMAL2-IM-0386-0001", "img_001", "2011_000003")]
+    ['0001TP', 'NORMAL2-IM-0386', 'img_001', '2011_000003']
+    """
+    folder, slash, stem = name.rpartition("/")
+    parts = re.split(r"([_\-. ]+)", stem)  # words at even places, what parts them between
+    numbered = [place for place in range(0, len(parts), 2) if re.search(r"\d", parts[place])]
+    if len(numbered) < 2:
+        return name
+    words = parts[: numbered[-2] + 1]
+    if len(numbered) == 2 and _YEAR.fullmatch(words[-1]):
+        return name
+    return folder + slash + "".join(words)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2]
