@@ -24,6 +24,7 @@ from typing import Any
 
 import numba
 import torch
+from machine import copy_speed
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -201,17 +202,6 @@ def extra(way: Callable[[], Any]) -> int:
             now += event.nbytes()
             peak = max(peak, now)
     return peak + arrays
-
-
-def copy_speed() -> float:
-    """Bytes read and written per second by a large copy, GB/s."""
-    source = torch.zeros(1 << 27, dtype=torch.uint8)
-    target, best = torch.empty_like(source), 1e9
-    for _ in range(5):
-        began = time.perf_counter()
-        target.copy_(source)
-        best = min(best, time.perf_counter() - began)
-    return round(2 * source.numel() / best / 1e9, 1)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import copy_speed, peak
 
 import pixelwise as pw
 
@@ -45,7 +46,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None)
     given = parser.parse_args()
     load = os.getloadavg()[0]
-    machine = {"float32": peak(torch.float32), "bfloat16": peak(torch.bfloat16), "copy_gb_per_s": bandwidth()}
+    machine = {
+        "float32": peak(torch.float32),
+        "bfloat16": peak(torch.bfloat16),
+        "copy_gb_per_s": copy_speed(),
+    }
     rows = [
         row(model, batch, given.contenders, given.rounds) for model in given.models for batch in given.batches
     ]
@@ -219,28 +224,6 @@ def peer_network(model: str) -> torch.nn.Module:
         for _ in range(3):
             net(torch.randn(4, 3, 96, 96))
     return net.eval()
-
-
-def peak(dtype: torch.dtype) -> float:
-    """Best of a few matrix products of 2048 x 2048, in TFLOP/s."""
-    a = torch.randn(2048, 2048).to(dtype)
-    best = 1e9
-    for _ in range(8):
-        began = time.perf_counter()
-        a @ a
-        best = min(best, time.perf_counter() - began)
-    return round(2 * 2048**3 / best / 1e12, 3)
-
-
-def bandwidth() -> float:
-    """Best of a few copies of 256 MiB by torch's threads, bytes read and written, in GB/s."""
-    source, target = torch.ones(2**26), torch.empty(2**26)
-    best = 1e9
-    for _ in range(5):
-        began = time.perf_counter()
-        target.copy_(source)
-        best = min(best, time.perf_counter() - began)
-    return round(2 * source.nbytes / best / 1e9, 1)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_a_png_is_measured_in_pixels_and_says_so(files, capsys):
         (["map.tif", "-o", "map.shp"], "NAME.gpkg"),
         (["map.tif", "-o", "map.gpkg", "--skip", "wod", "--classes", "classes.yaml"], "did you mean 'wood'"),
         (["none.tif", "-o", "map.gpkg"], "no such file"),
-        (["/vsizip/a.zip/map.tif", "-o", "map.gpkg"], "not a file on this machine"),
+        (["/vsizip/a.zip/map.tif", "-o", "map.gpkg"], "is not a local file"),
     ],
 )
 def test_what_goes_wrong_is_said(files, monkeypatch, capsys, arguments, message):

@@ -151,9 +151,9 @@ def test_too_little_memory_is_said_in_our_words(error: Exception, monkeypatch: p
     def give_up(images: torch.Tensor) -> torch.Tensor:
         raise error
 
-    monkeypatch.setattr(model, "low", give_up)
+    monkeypatch.setattr(model, "judged", give_up)
     with pytest.raises(DataError, match="8 x 9 pixels does not fit in memory"):
         predict(model, picture(8, 9))
-    monkeypatch.setattr(model, "low", lambda images: images.reshape(7))
+    monkeypatch.setattr(model, "judged", lambda images: images.reshape(7))
     with pytest.raises(RuntimeError, match="shape"):
         predict(model, picture(8, 9))

@@ -139,6 +139,7 @@ class Lines:
         self.terminal = sys.stderr.isatty()
         self.last = 0.0
         self.announced = False
+        self.line = ""
 
     def __enter__(self) -> Lines:
         return self
@@ -159,14 +160,14 @@ class Lines:
                 f"{told.memory / 2**30:.2f} GiB of memory",
                 file=sys.stderr,
             )
-        now = time.monotonic()
-        if not self.terminal and now - self.last < EVERY and told.done < told.total:
+        now, line = time.monotonic(), f"{self.name}: {progress_line(told)}"
+        if line == self.line or (not self.terminal and now - self.last < EVERY and told.done < told.total):
             return
-        self.last = now
-        end = "" if self.terminal else "\n"
-        print(
-            f"{chr(13) if self.terminal else ''}{self.name}: {progress_line(told)}", end=end, file=sys.stderr
-        )
+        self.last, self.line = now, line
+        if self.terminal:
+            print(f"\r{line:<79}", end="", file=sys.stderr)
+        else:
+            print(line, file=sys.stderr)
 
 
 def progress_line(told: SceneProgress) -> str:
@@ -177,7 +178,7 @@ def progress_line(told: SceneProgress) -> str:
     ' 50 %, 2.00 Mpx/s, 0:00:25 left'
     """
     if told.stage == "writing":
-        return "putting the map together" if told.done < told.total else "done" + " " * 30
+        return "putting the map together" if told.done < told.total else "done"
     left = "" if told.left is None else f", {_clock(told.left)} left"
     return f"{100 * told.done / told.total:3.0f} %, {told.rate / 1e6:.2f} Mpx/s{left}"
 

@@ -17,9 +17,9 @@ from pixelwise.types import IGNORE, Labels
 
 @dataclass(frozen=True)
 class _Translated:
-    """A GeoTIFF whose values a class table translates."""
+    """A GeoTIFF of indices or colours, which a class table translates."""
 
-    source: GeoTiffMap
+    source: GeoTiffMap | GeoTiffColors
     table: ClassTable
 
     @property
@@ -31,28 +31,9 @@ class _Translated:
         return self.table.names
 
     def strips(self) -> Iterator[Labels]:
-        for labels in self.source.strips():
-            yield self.table.to_labels(RawMask(labels, nodata=IGNORE), self.source.path)
-
-
-@dataclass(frozen=True)
-class _Colored:
-    """A GeoTIFF of colours, which a class table translates."""
-
-    source: GeoTiffColors
-    table: ClassTable
-
-    @property
-    def grid(self) -> Grid:
-        return self.source.grid
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.table.names
-
-    def strips(self) -> Iterator[Labels]:
-        for colors in self.source.strips():
-            yield self.table.to_labels(RawMask(colors), self.source.path)
+        nodata = IGNORE if isinstance(self.source, GeoTiffMap) else None
+        for values in self.source.strips():
+            yield self.table.to_labels(RawMask(values, nodata=nodata), self.source.path)
 
 
 def open_class_map(path: str | Path, table: ClassTable | None = None) -> ClassMap:
@@ -70,7 +51,7 @@ def open_class_map(path: str | Path, table: ClassTable | None = None) -> ClassMa
     if path.suffix.lower() in (".tif", ".tiff"):
         colors = open_colors(path) if table is not None and table.colors else None
         if colors is not None and table is not None:
-            return _Colored(colors, table)
+            return _Translated(colors, table)
         source = open_map(path)
         translates = table is not None and (table.values is not None or bool(table.ignore))
         return _Translated(source, table) if table is not None and translates else source

@@ -12,16 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import MaskError
-from pixelwise.geo.inputs import regular_file
 from pixelwise.geo.reader import RasterFacts, open_raster
 from pixelwise.geo.writer import read_tags
 from pixelwise.ops.tiles import Box
 from pixelwise.types import IGNORE, Labels
 
 _STRIP_PIXELS = 1 << 22  # 4 MB of labels, and some ten times that while their borders are traced
-TIFF: dict[str, tuple[bytes, ...]] = {".tif": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")}
-TIFF[".tiff"] = TIFF[".tif"]
-MOST_BYTES = 1 << 44
 
 
 @dataclass(frozen=True)
@@ -154,11 +150,10 @@ def open_colors(path: str | Path) -> GeoTiffColors | None:
         MissingExtraError: rasterio is not installed.
         UnreadableError: missing, empty, no GeoTIFF, damaged.
     """
-    path = regular_file(path, TIFF, most_bytes=MOST_BYTES)
     with open_raster(path) as reader:
         facts = reader.facts
     colors = facts.bands == 3 and facts.dtype == "uint8"
-    return GeoTiffColors(path, grid_of(facts), facts.block[0]) if colors else None
+    return GeoTiffColors(Path(path), grid_of(facts), facts.block[0]) if colors else None
 
 
 def open_map(path: str | Path) -> GeoTiffMap:
@@ -169,7 +164,7 @@ def open_map(path: str | Path) -> GeoTiffMap:
         UnreadableError: missing, empty, no GeoTIFF, damaged.
         MaskError: several bands, or no integers.
     """
-    path = regular_file(path, TIFF, most_bytes=MOST_BYTES)
+    path = Path(path)
     with open_raster(path) as reader:
         facts = reader.facts
     kind = np.dtype(facts.dtype)

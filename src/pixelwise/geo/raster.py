@@ -98,6 +98,3 @@ def load_rasterio() -> Any:
         remedy = 'pip install "pixelwise[geo]"'
         raise MissingExtraError("GeoTIFF needs rasterio, which is not installed", remedy=remedy) from error
     return rasterio
-
-
-_rasterio = load_rasterio

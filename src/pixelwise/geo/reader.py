@@ -195,7 +195,7 @@ def checked_path(path: str | Path, *, allow_remote: bool = False) -> tuple[str, 
     if remote and allow_remote:
         return _remote_name(remote[1].lower(), text[remote.end() :]), True
     if _ELSEWHERE.match(text):
-        remedy = "add --allow-remote" if remote else "give the path of a local file"
+        remedy = "download it, or predict with --allow-remote" if remote else "give the path of a local file"
         raise OptionError(f"{text!r} is not a local file", remedy=remedy)
     file = Path(path)
     try:

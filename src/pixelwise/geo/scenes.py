@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError
-from pixelwise.geo.classmaps import MOST_BYTES, TIFF, Grid, grid_of
-from pixelwise.geo.inputs import regular_file
+from pixelwise.geo.classmaps import Grid, grid_of
 from pixelwise.geo.outlines import shapely_of
-from pixelwise.geo.reader import open_raster
+from pixelwise.geo.reader import checked_path, open_raster
 from pixelwise.geo.surface import crs_of
 from pixelwise.ops.tiles import Box
 from pixelwise.types import Image
@@ -37,9 +36,9 @@ def scene_facts(path: str | Path) -> SceneFacts:
         UnreadableError: missing, empty, no GeoTIFF, damaged.
         DataError: complex numbers.
     """
-    path = regular_file(path, TIFF, most_bytes=MOST_BYTES)
-    state = path.stat()
-    return _facts(path, state.st_mtime_ns, state.st_size)
+    checked_path(path)
+    state = Path(path).stat()
+    return _facts(Path(path), state.st_mtime_ns, state.st_size)
 
 
 def read_scene(path: str | Path, box: Box) -> tuple[Image, NDArray[np.bool_]]:

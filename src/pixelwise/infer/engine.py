@@ -13,8 +13,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -22,17 +21,13 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pixelwise.backends import compiled, onnx, openvino
-from pixelwise.backends.interfaces import Backend
 from pixelwise.errors import OptionError, PixelwiseError, close_matches
 from pixelwise.files import write_text
-from pixelwise.infer.predictor import Precision, as_array, computed, precision_of
+from pixelwise.infer.predictor import Precision, Running, precision_of
 from pixelwise.models.download import cache_folder
 from pixelwise.models.segmenter import Segmenter
-from pixelwise.ops.head import confident_labels_from_low, labels_from_low
-from pixelwise.ops.native import alone
 from pixelwise.types import Image, Labels
 
 Answer = TypeVar("Answer")
@@ -68,51 +63,6 @@ class EngineChoice:
     def __post_init__(self) -> None:
         if self.name not in ENGINES:
             raise OptionError(f"engine {self.name!r}", remedy=close_matches(self.name, ENGINES))
-
-
-class Running:
-    """A model and the backend that computes its logits, the network itself where there is none."""
-
-    def __init__(self, model: Segmenter, precision: Precision, backend: Backend | None = None) -> None:
-        self.model, self.precision, self.backend = model, precision, backend
-
-    @property
-    def name(self) -> str:
-        """As `--engine` has it."""
-        return "eager" if self.backend is None else self.backend.name
-
-    def __call__(self, image: Image) -> Labels:
-        """The most probable class of every pixel."""
-        labels: Labels = self.batch([image])[0]
-        return labels
-
-    def batch(self, images: Sequence[Image]) -> Labels:
-        """The same for images of one size, together: labels [N, H, W]."""
-        with computed(self.model, images, self._autocast, self._low) as (logits, size, span), self._threads():
-            return as_array(labels_from_low(logits, size, span=span))
-
-    def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
-        """The most probable class of every pixel, and its probability in 0..1."""
-        with computed(self.model, [image], self._autocast, self._low) as (logits, size, span):
-            with self._threads():
-                labels, confidence = confident_labels_from_low(logits, size, span=span)
-            return as_array(labels[0]), as_array(confidence[0])
-
-    def _threads(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.backend is None else alone()
-
-    @property
-    def _autocast(self) -> Precision:
-        return self.precision if self.backend is None else "float32"  # backends have their own
-
-    def _low(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
-        """Logits at the decoder's stride, the size of the image, and the size that they span."""
-        frame, size = self.model.frame, (pixels.shape[-2], pixels.shape[-1])
-        if self.backend is None:
-            logits = self.model.judged(frame.framed(self.model.prepare(pixels)))
-        else:
-            logits = self.backend(frame.framed_pixels(pixels.permute(0, 2, 3, 1).cpu().numpy()))
-        return logits, size, frame.spanned(pixels)
 
 
 class Auto:

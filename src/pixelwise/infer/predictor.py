@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pixelwise.backends.interfaces import Backend
 from pixelwise.errors import DataError, OptionError
 from pixelwise.models.bundle import BundleFacts
 from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.head import confident_labels_from_low, labels_from_low
+from pixelwise.ops.native import alone
 from pixelwise.types import Image, Labels
 
 Precision = Literal["float32", "bfloat16"]
@@ -41,8 +43,7 @@ def predict(model: Segmenter, image: Image, *, precision: Precision | None = Non
             values that are not finite, or an image too large for the memory.
         OptionError: an unknown precision.
     """
-    with _logits(model, image, precision) as (logits, span):
-        return as_array(labels_from_low(logits, image.shape[:2], span=span)[0])
+    return Running(model, precision)(image)
 
 
 def predict_with_confidence(
@@ -53,9 +54,55 @@ def predict_with_confidence(
     Returns:
         uint8 [H, W] and float32 [H, W] in 0..1. The probability is the network's own, not calibrated.
     """
-    with _logits(model, image, precision) as (logits, span):
-        labels, confidence = confident_labels_from_low(logits, image.shape[:2], span=span)
-        return as_array(labels[0]), as_array(confidence[0])
+    return Running(model, precision).with_confidence(image)
+
+
+class Running:
+    """A model and the backend that computes its logits, the network itself where there is none."""
+
+    def __init__(
+        self, model: Segmenter, precision: Precision | None = None, backend: Backend | None = None
+    ) -> None:
+        self.model, self.backend = model, backend
+        self.precision = _precision(model, precision)
+
+    @property
+    def name(self) -> str:
+        """As `--engine` has it."""
+        return "eager" if self.backend is None else self.backend.name
+
+    def __call__(self, image: Image) -> Labels:
+        """The most probable class of every pixel."""
+        labels: Labels = self.batch([image])[0]
+        return labels
+
+    def batch(self, images: Sequence[Image]) -> Labels:
+        """The same for images of one size, together: labels [N, H, W]."""
+        with computed(self.model, images, self._autocast, self._low) as (logits, size, span), self._threads():
+            return as_array(labels_from_low(logits, size, span=span))
+
+    def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
+        """The most probable class of every pixel, and its probability in 0..1."""
+        with computed(self.model, [image], self._autocast, self._low) as (logits, size, span):
+            with self._threads():
+                labels, confidence = confident_labels_from_low(logits, size, span=span)
+            return as_array(labels[0]), as_array(confidence[0])
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.backend is None else alone()
+
+    @property
+    def _autocast(self) -> Precision:
+        return self.precision if self.backend is None else "float32"  # backends have their own
+
+    def _low(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
+        """Logits at the decoder's stride, the size of the image, and the size that they span."""
+        frame, size = self.model.frame, (pixels.shape[-2], pixels.shape[-1])
+        if self.backend is None:
+            logits = self.model.judged(frame.framed(self.model.prepare(pixels)))
+        else:
+            logits = self.backend(frame.framed_pixels(pixels.permute(0, 2, 3, 1).cpu().numpy()))
+        return logits, size, frame.spanned(pixels)
 
 
 def check_image(model: Network, image: Image) -> Image:
@@ -121,15 +168,6 @@ def computed(
         with lower:
             result = compute(pixels.to(device))
         yield result
-
-
-@contextmanager
-def _logits(
-    model: Segmenter, image: Image, precision: Precision | None
-) -> Iterator[tuple[Tensor, tuple[int, int]]]:
-    """Logits at the decoder's own stride and the height and width that they span."""
-    with computed(model, [image], precision, lambda pixels: model.low(model.prepare(pixels))) as low:
-        yield low
 
 
 @contextmanager

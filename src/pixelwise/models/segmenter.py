@@ -67,10 +67,6 @@ class Segmenter(Network):
             return [self.judged(framed)]
         return self.decoder.every(self.encoder(framed))
 
-    def low(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """What `forward` enlarges: logits [N, K, h, w] at any stride, and the height and width that they span."""
-        return self.judged(self.frame.framed(images)), self.frame.spanned(images)
-
     def core(self, images: Tensor) -> Tensor:
         """Logits [N, K, h, w] at the decoder's own stride, of images fitted at the bottom and right edges.
 
