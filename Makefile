@@ -1,7 +1,7 @@
 # make demo   set up .venv, write the sample town, check, train, evaluate, map, report
 # make test   set up .venv with the development tools, run every check and test
 # make check  format, lint, types, layers
-# make bench  speed against named peers (own environment)
+# make bench  speed against named peers, in an environment of its own: DATA=folder with CamVid, QUICK=1 for a short one
 # make clean  remove what these made
 
 PYTHON ?= python3
@@ -22,11 +22,11 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/dev.stamp
-	$(BIN)/python benchmarks/train_step.py
+bench: .venv-bench/bench.stamp
+	.venv-bench/bin/python benchmarks/all.py $(if $(DATA),--data "$(DATA)") $(if $(QUICK),--quick)
 
 clean:
-	rm -rf .venv $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -44,4 +44,13 @@ clean:
 .venv/dev.stamp: pyproject.toml benchmarks/requirements.txt .venv/torch.stamp
 	$(BIN)/python -m pip install --quiet -e '.[dev]' huggingface-hub tqdm -c constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/requirements.txt
+	touch $@
+
+.venv-bench/bin/python:
+	$(PYTHON) -m venv .venv-bench
+
+.venv-bench/bench.stamp: pyproject.toml constraints.txt benchmarks/requirements-bench.txt benchmarks/requirements.txt | .venv-bench/bin/python
+	.venv-bench/bin/python -m pip install --quiet torch -c constraints.txt
+	.venv-bench/bin/python -m pip install --quiet -e '.[export,fast]' huggingface-hub tqdm -c constraints.txt
+	.venv-bench/bin/python -m pip install --quiet --no-deps -r benchmarks/requirements-bench.txt
 	touch $@

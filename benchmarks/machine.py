@@ -1,9 +1,16 @@
-"""What this machine can do at best, measured beside every benchmark that names a share of it."""
+"""What this machine can do at best, measured beside every benchmark that names a share of it.
+
+python benchmarks/machine.py --out machine.json
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -28,3 +35,26 @@ def _least(work: Callable[[], object]) -> float:
         work()
         seconds.append(time.perf_counter() - began)
     return min(seconds)
+
+
+def main() -> None:
+    """Measure, print and store."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=None)
+    given = parser.parse_args()
+    result = {
+        "load_before": os.getloadavg()[0],
+        "float32_tflops": peak(torch.float32),
+        "bfloat16_tflops": peak(torch.bfloat16),
+        "copy_gb_per_s": copy_speed(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+    }
+    print(json.dumps(result, indent=1))
+    if given.out is not None:
+        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""One table and one picture of all benchmarks of a machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+NAMES = {"unet": "U-Net", "deeplabv3plus": "DeepLab v3+", "fcn8s": "FCN-8s"}
+SHARE = "share of the floor"
+ASKED_OF_HEAD = {"labels": 8.0, "loss": 4.0}  # against torch's best eager way
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure: how many times quicker than a peer, or a share of what is possible; `asked` is its requirement."""
+
+    bench: str
+    what: str
+    against: str
+    value: float
+    asked: float | None = None
+    is_share: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The value for people."""
+        return f"{100 * self.value:.0f} %" if self.is_share else f"{self.value:.3g} times"
+
+    @property
+    def wanted(self) -> str:
+        """What was asked for, for people."""
+        if self.asked is None:
+            return ""
+        return f"{100 * self.asked:.0f} %" if self.is_share else f"{self.asked:.3g} times"
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    """Results by the name of the benchmark."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def lines(found: dict[str, Any]) -> Iterator[Line]:
+    """Every figure that there is."""
+    for row in found.get("inference", {}).get("rows", []):
+        what = f"{NAMES[row['model']]}, batch {row['batch']}"
+        if row["ratio_to_float32"]:
+            yield Line("prediction", what, "smp float32", row["ratio_to_float32"])
+        if row["ratio_to_best_peer"]:
+            yield Line("prediction", what, "best peer", row["ratio_to_best_peer"], 1.25)
+    for row in found.get("train_step", {}).get("rows", []):
+        what = f"{NAMES[row['model']]}, {row['size'][0]} x {row['size'][1]}"
+        yield Line("training step", what, "smp float32", row["ratio_to_smp_float32"], 4.5)
+        yield Line("training step", what, "smp bfloat16", row["ratio_to_smp_bfloat16"], 1.5)
+    for model, seconds in found.get("loss_in_training", {}).get("seconds", {}).items():
+        what = f"step of {NAMES[model]}, low-resolution logits"
+        yield Line("head", what, "full-size logits", seconds["full"] / seconds["low"])
+    yield from _head(found.get("head", {}))
+    for data, counts in found.get("confusion", {}).items():
+        if isinstance(counts, dict):
+            yield Line("confusion", data, "torchmetrics", counts["times torchmetrics"], 10)
+    for row in found.get("feed", {}).get("rows", []):
+        what = f"batches of {row['size'][0]} x {row['size'][1]}"
+        yield Line("feed", what, "albumentations, 2 workers", row["ratio"], 8)
+    for row in found.get("floor", {}).get("rows", []):
+        asked = 0.4 if row["what"] == "training" else 0.55
+        kind = "training" if row["what"] == "training" else "prediction"
+        what = f"{kind}, {NAMES[row['model']]}, batch {row['batch']}"
+        yield Line("floor", what, SHARE, row["share_of_floor"], asked, is_share=True)
+
+
+def _head(found: dict[str, Any]) -> Iterator[Line]:
+    for classes, figures in found.items():
+        if isinstance(figures, dict):
+            for name, value in figures["ratios"].items():
+                part, _, peer = name.partition(": times ")
+                if part in ASKED_OF_HEAD:
+                    asked = ASKED_OF_HEAD[part] if peer == "eager" else None
+                    yield Line("head", f"{part}, {classes}", f"torch {peer}", value, asked)
+
+
+def table(folder: Path) -> str:
+    """Markdown: every figure with what was asked for, and what else the machine was doing."""
+    found = stored(folder)
+    rows = [
+        f"| {line.bench} | {line.what} | {line.against} | {line.shown} | {line.wanted} |"
+        for line in lines(found)
+    ]
+    loads = ", ".join(
+        f"{name} {one['load_before']:.2f}" for name, one in found.items() if "load_before" in one
+    )
+    return "\n".join(
+        [
+            f"# {folder.name}",
+            "",
+            "Written by `python benchmarks/all.py`; ratios above 1 are in our favour.",
+            "",
+            "| benchmark | what | against | reached | asked for |",
+            "| --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+            f"Load of the machine before each: {loads}.",
+            "",
+        ]
+    )
+
+
+def draw(folder: Path, picture: Path) -> None:
+    """Bars of all figures, and a mark where each should be."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    every = list(lines(stored(folder)))
+    ratios = [line for line in every if not line.is_share]
+    shares = [line for line in every if line.is_share]
+    heights = [max(1, len(part)) for part in (ratios, shares)]
+    figure, axes = plt.subplots(
+        2, 1, figsize=(9, 0.25 * sum(heights) + 1.8), height_ratios=heights, layout="constrained"
+    )
+    _bars(axes[0], ratios, "times as fast as the peer (logarithmic)")
+    _bars(axes[1], shares, "share of the floor of this machine")
+    axes[0].set_xscale("log")
+    axes[0].axvline(1, color="0.3", linewidth=1)
+    ticks = [
+        tick for tick in (0.5, 1, 2, 4, 8, 16, 32, 64, 128) if tick < 2 * max(line.value for line in ratios)
+    ]
+    axes[0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes[0].minorticks_off()
+    axes[1].set_xlim(0, 1)
+    axes[1].xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=110)
+    plt.close(figure)
+
+
+def _bars(axis: Any, every: list[Line], title: str) -> None:
+    colors = dict(zip(dict.fromkeys(line.bench for line in every), _COLORS, strict=False))
+    places = range(len(every))
+    axis.barh(
+        places, [line.value for line in every], color=[colors[line.bench] for line in every], height=0.72
+    )
+    for place, line in zip(places, every, strict=True):
+        axis.annotate(
+            line.shown.removesuffix(" times"),
+            (line.value, place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+        )
+        if line.asked is not None:
+            axis.plot([line.asked] * 2, [place - 0.45, place + 0.45], color="black", linewidth=2)
+    labels = [
+        f"{line.bench}: {line.what}" + ("" if line.is_share else f" / {line.against}") for line in every
+    ]
+    axis.set_yticks(places, labels, fontsize=7)
+    axis.invert_yaxis()
+    axis.set_title(title + "; black: asked for", fontsize=9, loc="left")
+    axis.tick_params(axis="x", labelsize=7)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+_COLORS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377")
