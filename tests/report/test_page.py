@@ -85,8 +85,11 @@ def page() -> str:
         classes,
         title="unet on town",
         facts={"model": "unet", "split": "test"},
-        worst=[panel("bad.png", 0.125), panel("none.png", float("nan"))],
-        best=[panel("good.png", 0.875)],
+        galleries={
+            "Worst images": [panel("bad.png", 0.125), panel("none.png", float("nan"))],
+            "Best images": [panel("good.png", 0.875)],
+            "Typical images": [],
+        },
     )
 
 
@@ -139,7 +142,9 @@ def test_names_are_shown_and_never_run() -> None:
     classes = classes_of(3, EVIL)
     facts = {EVIL: EVIL}
     pages = [
-        evaluation_page(scores_of(classes), classes, title=EVIL, facts=facts, worst=[panel(EVIL)]),
+        evaluation_page(
+            scores_of(classes), classes, title=EVIL, facts=facts, galleries={EVIL: [panel(EVIL)]}
+        ),
         training_page([], classes, title=EVIL, settings=facts, facts=facts, scores=scores_of(classes)),
     ]
     for page in pages:
@@ -171,7 +176,12 @@ def test_the_page_of_a_run() -> None:
     assert "seed3 network.encoderresnet18 network.dropout– long500 values" in text
     assert "Scores on the validation images" not in text and len(outline.named("source")) == 1
     full = training_page(
-        rows, classes, title="t", settings={}, scores=scores_of(classes), worst=[panel("bad.png")]
+        rows,
+        classes,
+        title="t",
+        settings={},
+        scores=scores_of(classes),
+        galleries={"Worst images": [panel("bad.png")]},
     )
     check_offline(full, Outline(full))
     assert "Scores on the validation images" in full and "bad.png" in full

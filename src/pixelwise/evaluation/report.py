@@ -46,8 +46,7 @@ def write_evaluation(
         model.classes,
         title=title,
         facts=split_facts(model, split, counts),
-        worst=worst,
-        best=best,
+        galleries={"Worst images": worst, "Best images": best},
     )
     names = [score.name for score in scores.classes]
     write_report(folder, scores.as_dict(), page, {CONFUSION_NAME: confusion_csv(scores.confusion, names)})

@@ -107,6 +107,41 @@ def roc_figure(
         return _saved(figure, kind)
 
 
+def reliability_figure(bins: Sequence[Mapping[str, Any]], *, dark: bool = False, kind: Kind = "svg") -> bytes:
+    """Share of right pixels over the probability that the network gave, with the diagonal of perfect calibration.
+
+    Args:
+        bins: Each with `low`, `high`, `pixels`, `confidence` and `accuracy`; the last two None without pixels.
+        dark: For a dark page.
+        kind: `svg` or `png`.
+    """
+    filled = [row for row in bins if row["pixels"]]
+    total = sum(row["pixels"] for row in filled)
+    with _figure((4.2, 4.6), dark=dark) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+        upper.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle="--")
+        for row in filled:
+            width = row["high"] - row["low"]
+            upper.bar(row["low"], row["accuracy"], width, align="edge", color="#7f9fd6", edgecolor="#3b74d1")
+            lower.bar(row["low"], row["pixels"] / total, width, align="edge", color="#7f9fd6")
+        upper.plot(
+            [row["confidence"] for row in filled],
+            [row["accuracy"] for row in filled],
+            color="#d1603b",
+            marker="o",
+            markersize=3,
+        )
+        upper.set_ylim(0, 1)
+        upper.set_ylabel("share that is right")
+        lower.set_ylabel("pixels")
+        lower.set_xlim(0, 1)
+        lower.set_xlabel("probability of the predicted class")
+        for axes in (upper, lower):
+            axes.grid(alpha=0.25, linewidth=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+        return _saved(figure, kind)
+
+
 def montage(
     panels: Sequence[Panel],
     classes: Sequence[ClassSpec],

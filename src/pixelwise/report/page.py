@@ -9,6 +9,7 @@ import numpy as np
 
 from pixelwise.report.figures import Panel, confusion_figure, curves_figure
 from pixelwise.report.pictures import colored, data_uri, error_map, inlined
+from pixelwise.report.quality import finding_groups, quality_parts, whisker
 from pixelwise.types import ClassSpec, Confusion
 
 TABLE_CLASSES = 24
@@ -17,26 +18,40 @@ TABLE_CLASSES = 24
 _LONG = 120  # characters of a list in the settings, beyond which only its length is shown
 
 
+Galleries = Mapping[str, Sequence[Panel]]
+
+
 def evaluation_page(
     scores: Mapping[str, Any],
     classes: Sequence[ClassSpec],
     *,
     title: str,
     facts: Mapping[str, object],
-    worst: Sequence[Panel] = (),
-    best: Sequence[Panel] = (),
+    galleries: Galleries | None = None,
+    course: Sequence[Mapping[str, Any]] = (),
+    findings: Sequence[Mapping[str, Any]] | None = None,
+    again: Mapping[str, object] | None = None,
 ) -> str:
     """The report of an evaluation as HTML.
 
     Args:
-        scores: The content of `scores.json`.
+        scores: The content of `scores.json`; sections that it does not hold are left out of the page.
         classes: Names and colours, in the order of `scores["classes"]`.
         title: Heading of the page.
         facts: What was evaluated: label and value, shown in this order.
-        worst: The images with the lowest scores.
-        best: The images with the highest scores.
+        galleries: Pictures under their headings, such as the images with the lowest scores.
+        course: Lines of `metrics.jsonl` of the run that made the model; see `curves_figure`.
+        findings: Of a check of the data, each with level, code, file, found and remedy; None if there was no check.
+        again: What is needed to do it again: label and value, such as commands and digests.
     """
-    values = {"title": title, "facts": facts, **_scored(scores, classes, worst, best)}
+    values = {
+        "title": title,
+        "facts": facts,
+        "curves": _curves(course, classes) if course else None,
+        "findings": None if findings is None else finding_groups(findings),
+        "again": again or {},
+        **_scored(scores, classes, galleries or {}),
+    }
     return rendered("evaluation.html", values)
 
 
@@ -48,8 +63,7 @@ def training_page(
     settings: Mapping[str, object],
     facts: Mapping[str, object] | None = None,
     scores: Mapping[str, Any] | None = None,
-    worst: Sequence[Panel] = (),
-    best: Sequence[Panel] = (),
+    galleries: Galleries | None = None,
 ) -> str:
     """The report of a training run as HTML.
 
@@ -60,15 +74,15 @@ def training_page(
         settings: Every option of the run and its value; nested ones are shown as `a.b`.
         facts: What was trained on what: label and value.
         scores: The content of `scores.json` of the final model on the validation images, if there is one.
-        worst: The validation images with the lowest scores.
-        best: The validation images with the highest scores.
+        galleries: Pictures of validation images under their headings.
     """
-    curves = {
-        mode: inlined(curves_figure(rows, classes, dark=mode == "dark"), "image/svg+xml")
-        for mode in ("light", "dark")
+    scored = {"scores": None} if scores is None else _scored(scores, classes, galleries or {})
+    values = {
+        "title": title,
+        "facts": facts or {},
+        "settings": dict(_flat(settings)),
+        "curves": _curves(rows, classes),
     }
-    scored = {"scores": None} if scores is None else _scored(scores, classes, worst, best)
-    values = {"title": title, "facts": facts or {}, "settings": dict(_flat(settings)), "curves": curves}
     return rendered("training.html", {**values, **scored})
 
 
@@ -85,11 +99,29 @@ def rendered(template: str, values: Mapping[str, Any]) -> str:
     )
     environment.filters["score"] = _score
     environment.filters["count"] = "{:,}".format
+    environment.filters["share"] = _share
+    environment.filters["distance"] = _distance
+    environment.filters["whisker"] = whisker
     return environment.get_template(template).render(values)
 
 
 def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _distance(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _curves(rows: Sequence[Mapping[str, Any]], classes: Sequence[ClassSpec]) -> dict[str, str]:
+    return {
+        mode: inlined(curves_figure(rows, classes, dark=mode == "dark"), "image/svg+xml")
+        for mode in ("light", "dark")
+    }
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -103,9 +135,7 @@ def _flat(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
             yield f"{prefix}{key}", "–" if value is None else str(value)
 
 
-def _scored(
-    scores: Mapping[str, Any], classes: Sequence[ClassSpec], worst: Sequence[Panel], best: Sequence[Panel]
-) -> dict[str, Any]:
+def _scored(scores: Mapping[str, Any], classes: Sequence[ClassSpec], galleries: Galleries) -> dict[str, Any]:
     matrix = np.asarray(scores["confusion"], np.int64).reshape(len(classes), len(classes))
     names = [spec.name for spec in classes]
     return {
@@ -113,9 +143,10 @@ def _scored(
         "classes": list(zip(classes, scores["classes"], strict=True)),
         "undefined": [row["name"] for row in scores["classes"] if row["iou"] is None],
         **confusion_parts(matrix, names),
+        **quality_parts(scores),
         "galleries": [
             {"title": title, "panels": [_pictures(panel, classes) for panel in panels]}
-            for title, panels in (("Worst images", worst), ("Best images", best))
+            for title, panels in galleries.items()
             if panels
         ],
     }
