@@ -204,6 +204,15 @@ class CalibrationCounter:
             raise DataError("probabilities outside 0..1", remedy="give those of predict_with_confidence")
 
 
+def expected_error(confidence: NDArray[Any], right: NDArray[np.bool_]) -> float:
+    """The expected calibration error of pixels [n]: how sure, and whether right.
+
+    >>> round(expected_error(np.array([0.9, 0.9]), np.array([True, False])), 6)
+    0.4
+    """
+    return _error(_sums(np.zeros(len(right), np.int64), confidence, right, (BINS, 3)))
+
+
 def bands(truth: Labels, ignore: int = IGNORE) -> NDArray[np.int64]:
     """The band of every pixel [H, W]: how many of `EDGES` its distance to a true boundary exceeds.
 
@@ -225,7 +234,7 @@ def bands(truth: Labels, ignore: int = IGNORE) -> NDArray[np.int64]:
 
 
 def _sums(
-    group: NDArray[np.int64], shares: NDArray[np.float32], right: NDArray[np.bool_], shape: tuple[int, ...]
+    group: NDArray[np.int64], shares: NDArray[Any], right: NDArray[np.bool_], shape: tuple[int, ...]
 ) -> Sums:
     """Pixels, right ones and probabilities per group and bin."""
     place = group * BINS + np.minimum((shares * BINS).astype(np.int64), BINS - 1)

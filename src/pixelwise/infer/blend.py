@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.ops.temperature import sharpened
 from pixelwise.ops.tiles import Stretch, Tile, TilePlan
 from pixelwise.types import Labels
 
@@ -21,10 +22,13 @@ class Blender:
         plan: With a halo of the overlap on both sides, at most half as long as a core.
         classes: Planes of probabilities.
         row: The first row of tiles that will be added.
+        temperatures: One for every class, by which the probability of a finished label is calibrated.
     """
 
-    def __init__(self, plan: TilePlan, classes: int, row: int = 0) -> None:
-        self.plan, self.row = plan, row
+    def __init__(
+        self, plan: TilePlan, classes: int, row: int = 0, temperatures: Sequence[float] | None = None
+    ) -> None:
+        self.plan, self.row, self.temperatures = plan, row, temperatures
         self.top = plan.rows[row].first
         height = plan.rows[row].last - self.top
         self.sums = np.zeros((classes, height, plan.size[1]), np.float32)
@@ -42,7 +46,11 @@ class Blender:
         plan, row = self.plan, self.row
         end = plan.size[0] if row + 1 == len(plan.rows) else plan.rows[row + 1].first
         final = self.sums[:, : end - self.top]
-        top, labels, sure = self.top, final.argmax(axis=0).astype(np.uint8), final.max(axis=0, initial=0)
+        top, labels = self.top, final.argmax(axis=0).astype(np.uint8)
+        if self.temperatures is None:
+            sure = final.max(axis=0, initial=0)
+        else:
+            sure = sharpened(final, self.temperatures)
         if row + 1 < len(plan.rows):
             rest = self.sums[:, end - self.top :]
             following = plan.rows[row + 1]

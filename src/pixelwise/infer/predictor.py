@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from pixelwise.backends.interfaces import Backend
 from pixelwise.errors import DataError, OptionError
@@ -18,6 +19,8 @@ from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.head import confident_labels_from_low, labels_from_low
 from pixelwise.ops.native import alone
+from pixelwise.ops.resize import resize
+from pixelwise.ops.temperature import tempered
 from pixelwise.types import Image, Labels
 
 Precision = Literal["float32", "bfloat16"]
@@ -52,19 +55,25 @@ def predict_with_confidence(
     """The most probable class of every pixel, and its probability: takes and raises what `predict` does.
 
     Returns:
-        uint8 [H, W] and float32 [H, W] in 0..1. The probability is the network's own, not calibrated.
+        uint8 [H, W] and float32 [H, W] in 0..1. The probability is calibrated where the bundle holds
+        temperatures (`pixelwise calibrate`), else the network's own; the labels are the same in both cases.
     """
     return Running(model, precision).with_confidence(image)
 
 
 class Running:
-    """A model and the backend that computes its logits, the network itself where there is none."""
+    """A model and the backend that computes its logits, the network itself where there is none.
+
+    Attributes:
+        temperatures: By which confidence is calibrated, one for every class; None leaves it as the network has it.
+    """
 
     def __init__(
         self, model: Segmenter, precision: Precision | None = None, backend: Backend | None = None
     ) -> None:
         self.model, self.backend = model, backend
         self.precision = _precision(model, precision)
+        self.temperatures = temperatures_of(model)
 
     @property
     def name(self) -> str:
@@ -85,8 +94,29 @@ class Running:
         """The most probable class of every pixel, and its probability in 0..1."""
         with computed(self.model, [image], self._autocast, self._low) as (logits, size, span):
             with self._threads():
-                labels, confidence = confident_labels_from_low(logits, size, span=span)
+                labels, confidence = confident_labels_from_low(
+                    logits, size, span=span, temperatures=self.temperatures
+                )
             return as_array(labels[0]), as_array(confidence[0])
+
+    def probabilities(self, image: Image) -> NDArray[np.float32]:
+        """The probability of every class: float32 [K, H, W]."""
+        with (
+            computed(self.model, [image], self._autocast, self._low) as (logits, size, span),
+            self._threads(),
+        ):
+            full = resize(logits.float(), span)[..., : size[0], : size[1]]
+            return as_array(tempered(full, self.temperatures)[0])
+
+    def logits_at(
+        self, image: Image, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """The logits of some pixels [n]: float32 [n, K], as they are without temperatures."""
+        with computed(self.model, [image], self._autocast, self._low) as (logits, _, span):
+            places = np.stack([(2 * columns + 1) / span[1] - 1, (2 * rows + 1) / span[0] - 1], axis=-1)
+            grid = torch.from_numpy(places).to(logits.device, torch.float32)[None, None]
+            picked = F.grid_sample(logits.float(), grid, padding_mode="border", align_corners=False)
+            return as_array(picked[0, :, 0].T.contiguous())
 
     def _threads(self) -> AbstractContextManager[None]:
         return nullcontext() if self.backend is None else alone()
@@ -129,6 +159,12 @@ def check_image(model: Network, image: Image) -> Image:
 def precision_of(model: Network) -> Precision:
     """The precision that the bundle of the model was checked with, else `float32`."""
     return _facts(model).precision
+
+
+def temperatures_of(model: Network) -> tuple[float, ...] | None:
+    """The temperatures of every class that the bundle of the model holds, if it was calibrated."""
+    calibration = _facts(model).calibration
+    return None if calibration is None else calibration.each(len(model.classes))
 
 
 @contextmanager
