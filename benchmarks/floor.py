@@ -207,6 +207,7 @@ def apart(*given: Any) -> float:
     pipe, end = context.Pipe()
     process = context.Process(target=measure, args=(*given, end))
     process.start()
+    end.close()  # so that a failure ends the wait
     seconds: float = pipe.recv()
     process.join()
     return seconds

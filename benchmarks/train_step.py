@@ -75,6 +75,7 @@ def row(model: str, size: tuple[int, int], rounds: int, steps: int) -> dict[str,
     for name in CONTENDERS:  # a process each, so that none runs with another's memory settings
         pipes[name], end = context.Pipe()
         context.Process(target=contend, args=(name, model, size, steps, end), daemon=True).start()
+        end.close()  # so that a contender that fails ends the wait for it
         pipes[name].recv()  # warm
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for _ in range(rounds):

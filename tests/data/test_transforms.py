@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelwise.data.transforms import AugmentOptions, View, cut, random_view, recolor
+from pixelwise.data.transforms import AugmentOptions, View, cut, random_colors, random_view
 from pixelwise.errors import OptionError
 
 FILL = torch.tensor([-1.0])
@@ -101,10 +101,10 @@ def test_views_without_zoom_lie_inside_or_cover_everything(shape):
         assert int((truth == 0).sum()) == min(16, shape[0]) * min(16, shape[1])
 
 
-def test_recolor_is_per_image_and_can_be_off():
+def test_other_light_is_per_image_and_can_be_off():
     images = torch.randn(2, 5, 4, 4)
-    assert recolor(images, 0.0, np.random.default_rng(0)) is images
-    changed = recolor(torch.ones(2, 5, 4, 4), 0.3, np.random.default_rng(0))
+    assert torch.equal(random_colors(2, 5, 0.0, np.random.default_rng(0)).apply(images), images)
+    changed = random_colors(2, 5, 0.3, np.random.default_rng(0)).apply(torch.ones(2, 5, 4, 4))
     assert changed[0].std((1, 2)).max() < 1e-6  # one shift per band and image
     assert not torch.allclose(changed[0], changed[1])
 

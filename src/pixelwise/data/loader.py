@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixelwise.data.transforms import AugmentOptions, cut, fill_values, random_view, recolor
-from pixelwise.ops.standardize import mean_and_scale, standardize
+from pixelwise.data.assemble import assemble
+from pixelwise.data.transforms import AugmentOptions, random_colors, random_view
 from pixelwise.types import Image, Labels, Normalization, Sample
 
 RAM_LIMIT = 4 * 1024**3  # bytes of decoded images kept in memory before they go to a file
@@ -81,13 +80,14 @@ class ImageCache:
     def _keep(self, array: NDArray[Any]) -> NDArray[Any]:
         self._bytes += array.nbytes
         if self._where == "ram" or (self._where == "auto" and self._bytes <= RAM_LIMIT):
-            return np.ascontiguousarray(array)
+            return np.require(array, requirements=["C", "W"])  # kernels only take what can be written to
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="pixelwise-cache-")  # noqa: SIM115  gone with the process
         start = self._file.seek(0, 2)
         self._file.write(np.ascontiguousarray(array).tobytes())
         self._file.flush()
-        return np.memmap(self._file, array.dtype, "r", start, array.shape)
+        # "c" for the same reason: can be written to, but the file would not change
+        return np.memmap(self._file, array.dtype, "c", start, array.shape)
 
 
 class Loader:
@@ -107,23 +107,16 @@ class Loader:
         self.normalization = normalization
         self.augment = augment
         self.seed = seed
-        self._fill = fill_values(normalization)
-        self._scaling = mean_and_scale(normalization)
 
     def batch(self, step: int, size: tuple[int, int], *, coarse: bool = False) -> Batch:
         """The batch of `step`: views of `size` (rows, columns), of half-resolution images if `coarse`."""
         rng = np.random.default_rng([self.seed, 1, step])
         chosen = self.indices(step)
-        images, labels = [], []
-        for index in chosen:
-            image, truth = self.cache.get(index, coarse=coarse)
-            view = random_view((image.shape[0], image.shape[1]), size, self.augment, rng)
-            pixels, classes = cut(image, truth, view, size, self._fill)
-            images.append(pixels)
-            labels.append(classes)
-        stacked = recolor(standardize(torch.stack(images), *self._scaling), self.augment.color, rng)
-        names = tuple(self.cache.names[index] for index in chosen)
-        return Batch(stacked.contiguous(memory_format=torch.channels_last), torch.stack(labels), names)
+        pairs = [self.cache.get(index, coarse=coarse) for index in chosen]
+        views = [random_view(labels.shape, size, self.augment, rng) for _, labels in pairs]
+        change = random_colors(len(pairs), pairs[0][0].shape[2], self.augment.color, rng)
+        images, truth = assemble(pairs, views, size, self.normalization, change)
+        return Batch(images, truth, tuple(self.cache.names[index] for index in chosen))
 
     def indices(self, step: int) -> list[int]:
         """Which images the batch of `step` shows: epochs are permutations, joined without a gap."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.errors import OptionError
-from pixelwise.types import IGNORE, Image, Labels, Normalization
+from pixelwise.types import IGNORE, Image, Labels
 
 
 @dataclass(frozen=True)
@@ -117,25 +117,30 @@ def cut(
     return sampled, classes.masked_fill(outside, IGNORE).to(torch.uint8)
 
 
-def recolor(images: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
-    """Change contrast, brightness and the balance of bands of normalised images [N, C, H, W], each its own.
+@dataclass(frozen=True, eq=False)
+class ColorChange:
+    """Other light for each image of a batch, in standard deviations of the data: gain [N, 1] and shift [N, C].
 
-    Everything is in standard deviations, so the same strength suits 8-bit photographs and 16-bit bands.
+    The same strength so suits 8-bit photographs and 16-bit bands.
     """
+
+    gain: NDArray[np.float32]
+    shift: NDArray[np.float32]
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Normalised images [N, C, H, W] in that light."""
+        gain, shift = (torch.from_numpy(values)[..., None, None] for values in (self.gain, self.shift))
+        return images * gain.to(images.device) + shift.to(images.device)
+
+
+def random_colors(count: int, bands: int, strength: float, rng: np.random.Generator) -> ColorChange:
+    """Draw contrast, brightness and the balance of bands for each of `count` images."""
     if strength == 0:
-        return images
-    count, bands = images.shape[:2]
-    contrast = np.exp(rng.normal(0, strength, (count, 1, 1, 1)))
-    brightness = rng.normal(0, strength, (count, 1, 1, 1))
-    tint = rng.normal(0, strength / 2, (count, bands, 1, 1))
-    gain = torch.from_numpy(contrast.astype(np.float32)).to(images.device)
-    shift = torch.from_numpy((brightness + tint).astype(np.float32)).to(images.device)
-    return images * gain + shift
-
-
-def fill_values(normalization: Normalization) -> Tensor:
-    """The value for pixels outside the image: the mean, which is 0 once normalised."""
-    return torch.tensor(normalization.mean, dtype=torch.float32)
+        return ColorChange(np.ones((count, 1), np.float32), np.zeros((count, bands), np.float32))
+    contrast = np.exp(rng.normal(0, strength, (count, 1)))
+    brightness = rng.normal(0, strength, (count, 1))
+    tint = rng.normal(0, strength / 2, (count, bands))
+    return ColorChange(contrast.astype(np.float32), (brightness + tint).astype(np.float32))
 
 
 def _turn(angle: float, quarter: int) -> tuple[float, float]:

@@ -48,8 +48,10 @@ def loaded(name: str) -> bool:
     return f"pixelwise.ops.{name}" in sys.modules
 
 
-def kernel(signature: str, *, fastmath: set[str] | bool = False) -> Callable[[Function], Function]:
-    """Compile a function for one signature, without the interpreter's lock."""
+def kernel(
+    signature: str | list[str], *, fastmath: set[str] | bool = False
+) -> Callable[[Function], Function]:
+    """Compile a function for one signature, or for each of several, without the interpreter's lock."""
     from numba import njit
 
     def compile_now(function: Function) -> Function:
