@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from pixelwise import __version__
-from pixelwise.cli import data, maps, networks, runs, transfer, vectors
+from pixelwise.cli import calibrate, data, maps, networks, runs, transfer, vectors
 from pixelwise.cli.terms import emit
 from pixelwise.errors import PixelwiseError
 
@@ -25,6 +25,7 @@ app.command("sample")(data.sample)
 app.command("check")(data.check)
 app.command("train")(runs.train)
 app.command("evaluate")(runs.evaluate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(maps.predict)
 app.command("vectorize")(vectors.vectorize)
 app.command("areas")(vectors.areas)

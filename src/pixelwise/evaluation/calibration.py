@@ -230,7 +230,8 @@ def bands(truth: Labels, ignore: int = IGNORE) -> NDArray[np.int64]:
         marks[:-1] |= differ
     if not edge.any():
         return np.full(truth.shape, len(EDGES), np.int64)
-    return np.searchsorted(EDGES, distance_transform_edt(~edge), side="left")
+    found: NDArray[np.int64] = np.searchsorted(EDGES, distance_transform_edt(~edge), side="left")
+    return found
 
 
 def _sums(

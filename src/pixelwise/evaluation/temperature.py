@@ -4,7 +4,7 @@ Guo et al.: On Calibration of Modern Neural Networks, 2017. A seeded sample of p
 image, and the temperature with the smallest cross-entropy on them: for all pixels together, and for the pixels of
 each predicted class. A temperature of one predicted class enters no pixel of another, so each is a problem of one
 variable, convex in 1 / T. Those per class are taken only where they have the smaller cross-entropy on both halves of
-the images when fitted on the other half.
+the images when fitted on the other half, and any only where the calibration error of held-out images falls.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ LEAST_PIXELS = 1000  # for any temperature
 LEAST_WRONG = 50  # of them wrongly labelled: without errors there is nothing to fit
 LEAST_IMAGES = 2
 LIMITS = (0.2, 10.0)
+MARGIN = 0.995  # times the cross-entropy of one temperature, which those per class must stay below
 
 Progress = Callable[[int, int], None]
 Logits = NDArray[np.float32]  # [n, K]
@@ -159,7 +160,6 @@ def fit_calibration(sample: PixelSample, split: str) -> Calibration:
         DataError: too few pixels, images or errors to fit anything.
     """
     _check(sample)
-    classes = sample.logits.shape[1]
     halves = _halves(sample)
     crossed = {True: np.ones(len(sample.truth)), False: np.ones(len(sample.truth))}
     better = True
@@ -170,18 +170,23 @@ def fit_calibration(sample: PixelSample, split: str) -> Calibration:
         crossed[False][judged] = shared
         crossed[True][judged] = each[part.logits.argmax(axis=1)]
         losses = [cross_entropy(part, crossed[kind][judged]) for kind in (True, False)]
-        better = better and losses[0] < losses[1]
-    shared = temperature(sample)
-    found = temperatures_by_class(sample, shared) if better else np.array([shared])
+        better = better and losses[0] < MARGIN * losses[1]
     right = sample.logits.argmax(axis=1) == sample.truth
+    before = expected_error(confidence(sample.logits, 1.0), right)
+    after = expected_error(confidence(sample.logits, crossed[better]), right)
+    found = np.array([temperature(sample)])
+    if better:
+        found = temperatures_by_class(sample, float(found[0]))
+    if after >= before:  # what does not help on held-out images is not done
+        found, after = np.ones(1), before
     return Calibration(
-        kind="per_class" if better and classes > 1 else "one",
+        kind="one" if len(found) == 1 else "per_class",
         temperatures=tuple(round(float(value), 6) for value in found),
         split=split,
         images=sample.images,
         pixels=len(sample.truth),
-        ece_before=expected_error(confidence(sample.logits, 1.0), right),
-        ece_after=expected_error(confidence(sample.logits, crossed[better]), right),
+        ece_before=before,
+        ece_after=after,
     )
 
 
