@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.bars import Bar
+from pixelwise.cli.leaks import Leaks, SplitTo, look
 from pixelwise.cli.terms import Classes, Data, Json, Splits, emit
 
 
@@ -30,7 +31,14 @@ def sample(
         print(f"dataset  {written}\nnext     pixelwise check {written}")
 
 
-def check(data: Data, classes: Classes = None, splits: Splits = None, json: Json = False) -> int:
+def check(
+    data: Data,
+    classes: Classes = None,
+    splits: Splits = None,
+    leaks: Leaks = False,
+    split_to: SplitTo = None,
+    json: Json = False,
+) -> int:
     """Say what is in a folder of images and masks, what is wrong with it and how to mend it.
 
     Exit status 1 when there are errors among the findings.
@@ -38,8 +46,13 @@ def check(data: Data, classes: Classes = None, splits: Splits = None, json: Json
     from pixelwise.data.check import check_dataset, render
 
     report = check_dataset(data, classes=classes, split=splits)
+    found = None
+    if report.ok and (leaks or split_to is not None):
+        found = look(data, classes, splits, split_to)
     if json:
-        emit(report.as_dict())
+        emit(report.as_dict() | ({"leaks": found.as_dict()} if found is not None else {}))
     else:
         print(render(report))
+        if found is not None:
+            print(f"\n{found.render()}")
     return 0 if report.ok else 1

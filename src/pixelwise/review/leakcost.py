@@ -1,0 +1,133 @@
+"""How much a score gains when images of the same place, film or patient are in training: measured by two trainings.
+
+Two splits have two test sets, and one may be harder than the other. So both networks are scored on the same images
+here: one half of the test groups. What differs is what the networks learnt from: in one training some images are
+exchanged for the other half of the test groups, as a split by chance would have it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise.data.dataset import Dataset
+from pixelwise.errors import DataError
+from pixelwise.evaluation.scores import evaluate
+from pixelwise.files import write_json
+from pixelwise.metrics import Scores
+from pixelwise.models.bundle import load
+from pixelwise.training import train
+from pixelwise.training.options import TrainOptions
+
+FILE = "leakcost.json"
+_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class LeakCost:
+    """Scores on the same test images with and without their neighbours in training.
+
+    Attributes:
+        images: Names of the test images.
+        trained: How many images each network learnt from.
+        exchanged: How many of them are neighbours of the test images, in one of the two trainings.
+        mixed: Mean IoU with neighbours in training.
+        apart: Mean IoU without.
+        interval: 95 % interval of the mean difference of the images' own mean IoU, from images drawn at random.
+        steps: Steps of both trainings, mixed first.
+    """
+
+    images: tuple[str, ...]
+    trained: int
+    exchanged: int
+    mixed: float
+    apart: float
+    interval: tuple[float, float]
+    steps: tuple[int, int]
+
+    @property
+    def gain(self) -> float:
+        """By how much neighbours in training raise the score."""
+        return self.mixed - self.apart
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "images": list(self.images),
+            "trained": self.trained,
+            "exchanged": self.exchanged,
+            "mixed": self.mixed,
+            "apart": self.apart,
+            "gain": self.gain,
+            "interval": list(self.interval),
+            "steps": list(self.steps),
+        }
+
+
+def leak_cost(
+    data: Dataset, *, out: str | Path, options: TrainOptions, say: Callable[[str], None] | None = None
+) -> LeakCost:
+    """Train twice and score both networks on the same test images.
+
+    Args:
+        data: With a split that keeps groups together, such as the one that `find_leaks` proposes.
+        out: Folder for the runs `mixed` and `apart` and for `leakcost.json`.
+        options: Of both trainings.
+        say: Told what goes on.
+
+    Raises:
+        DataError: fewer than 2 test images, or fewer training images than are exchanged.
+    """
+    both = arranged(data)
+    runs, scores = {}, {}
+    for name, arm in both.items():
+        if say is not None:
+            say(f"{name}: {len(arm.train)} images to train, {len(arm.test)} to score")
+        runs[name] = train(arm, out=Path(out) / name, options=options)
+        scores[name] = evaluate(load(runs[name].model), arm.test)
+    cost = LeakCost(
+        images=both["apart"].test.names,
+        trained=len(both["apart"].train),
+        exchanged=len(set(both["mixed"].train.names) - set(both["apart"].train.names)),
+        mixed=scores["mixed"].mean_iou,
+        apart=scores["apart"].mean_iou,
+        interval=paired_interval(scores["mixed"], scores["apart"]),
+        steps=(runs["mixed"].steps, runs["apart"].steps),
+    )
+    write_json(Path(out) / FILE, cost.as_dict())
+    return cost
+
+
+def arranged(data: Dataset) -> dict[str, Dataset]:
+    """The data of both trainings: as many images each, the same to validate and to score.
+
+    Raises:
+        DataError: see `leak_cost`.
+    """
+    scored, shared = data.test.items[1::2], data.test.items[::2]
+    kept = len(data.train) - len(shared)
+    if not scored or kept < 1:
+        raise DataError(
+            f"{len(data.train)} images to train and {len(data.test)} to test are too few to exchange some",
+            file=data.root,
+            remedy="give a split with at least 2 test images and more to train",
+        )
+    test = replace(data.test, items=scored)
+    mixed = replace(data.train, items=(*data.train.evenly(kept).items, *shared))
+    return {"mixed": replace(data, train=mixed, test=test), "apart": replace(data, test=test)}
+
+
+def paired_interval(first: Scores, second: Scores) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over images of the difference of their mean IoU."""
+    pairs = zip(first.image_mean_iou, second.image_mean_iou, strict=True)
+    gains = np.array([a - b for a, b in pairs if not math.isnan(a - b)])
+    if not len(gains):
+        return 0.0, 0.0
+    drawn = np.random.default_rng(0).integers(0, len(gains), (_DRAWS, len(gains)))
+    low, high = np.quantile(gains[drawn].mean(axis=1), (0.025, 0.975))
+    return float(low), float(high)
