@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from pixelwise import __version__
-from pixelwise.cli import calibrate, data, maps, networks, runs, transfer, vectors
+from pixelwise.cli import calibrate, data, leaks, maps, networks, review, runs, score, transfer, vectors
 from pixelwise.cli.terms import emit
 from pixelwise.errors import PixelwiseError
 
@@ -23,10 +23,12 @@ app = typer.Typer(
 )
 app.command("sample")(data.sample)
 app.command("check")(data.check)
+app.command("leakcost")(leaks.leakcost)
 app.command("train")(runs.train)
 app.command("evaluate")(runs.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(maps.predict)
+app.command("score")(score.score)
 app.command("vectorize")(vectors.vectorize)
 app.command("areas")(vectors.areas)
 app.command("models")(networks.models)
@@ -34,6 +36,7 @@ app.command("describe")(networks.describe)
 app.command("advise")(transfer.advise)
 app.command("forgetting")(transfer.forgetting)
 app.add_typer(transfer.weights, name="weights")
+app.add_typer(review.review, name="review")
 
 
 def _version(value: bool) -> None:
