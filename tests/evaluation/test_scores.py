@@ -20,11 +20,14 @@ from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.errors import ClassesError, DataError, OutputError, UnreadableError
 from pixelwise.evaluation import evaluate, render
 from pixelwise.evaluation.checks import check_classes
-from pixelwise.evaluation.report import confusion_csv
-from pixelwise.evaluation.scores import extremes
+from pixelwise.evaluation.evaluated import Evaluation
+from pixelwise.evaluation.report import Context, confusion_csv
+from pixelwise.evaluation.scores import evaluate as score_segmenter
+from pixelwise.evaluation.scores import extremes, typical
 from pixelwise.files import locked
-from pixelwise.infer.predictor import predict
+from pixelwise.infer.predictor import predict, predict_with_confidence
 from pixelwise.metrics import scores_from_confusion
+from pixelwise.metrics.boundary import BoundaryCounter
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.zoo import build
 from pixelwise.types import ClassSpec
@@ -87,7 +90,8 @@ def test_the_scores_are_those_of_all_pixels_together(model: Segmenter, data: Dat
 def test_what_is_written(model: Segmenter, data: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "out"
     scores = evaluate(model, data.test, out=out, title="unet on town")
-    assert sorted(path.name for path in out.iterdir()) == ["confusion.csv", "report.html", "scores.json"]
+    written = ["confusion.csv", "images.csv", "report.html", "report.json", "scores.json"]
+    assert sorted(path.name for path in out.iterdir()) == written
     assert json.loads((out / "scores.json").read_text()) == scores.as_dict()
     with (out / "confusion.csv").open(newline="") as stream:
         rows = list(csv.reader(stream))
@@ -96,7 +100,7 @@ def test_what_is_written(model: Segmenter, data: Dataset, tmp_path: Path) -> Non
     page = (out / "report.html").read_text()
     shown = re.findall(r"<h3>(test\d\S*) <span", page)
     order = sorted(range(1, 6), key=lambda k: scores.image_mean_iou[k])
-    assert shown == [data.test.names[k] for k in [*order[:4], *order[4:]]]
+    assert shown == [data.test.names[k] for k in [*order[:3], *order[:2:-1]]]
     text = re.sub(r"<[^>]+>", "", page)
     for fact in ("unet on town", "unet on resnet18, 3 bands, float32", f"{scores.ignored:,} ignored"):
         assert fact in text
@@ -160,3 +164,47 @@ def test_the_table_for_the_terminal_lines_up_and_lists_what_is_undefined() -> No
 def test_a_name_that_looks_like_a_formula_stays_text_in_the_csv() -> None:
     text = confusion_csv(np.eye(2, dtype=np.int64), ["=1+1", 'a,"b"'])
     assert text == 'true / predicted,\'=1+1,"a,""b"""\n\'=1+1,1,0\n"a,""b""",0,1\n'
+
+
+def test_an_evaluation_says_how_far_to_trust_it(model: Segmenter, data: Dataset) -> None:
+    scores = evaluate(model, data.test)
+    assert isinstance(scores, Evaluation)
+    values = scores.as_dict()
+    low, high = values["mean_iou_interval"]
+    assert 0 <= low < scores.mean_iou < high <= 1
+    assert values["interval_units"] == 6 and values["classes"][0]["iou_interval"] is not None
+    pairs = [(sample.labels, *predict_with_confidence(model, sample.image)) for sample in data.test]
+    valid = [labels != 255 for labels, _, _ in pairs]
+    sure = np.concatenate([confidence[kept] for (_, _, confidence), kept in zip(pairs, valid, strict=True)])
+    assert values["calibration"]["confidence"] == pytest.approx(sure.mean(), rel=1e-5)
+    assert values["calibration"]["calibrated"] is False
+    borders = BoundaryCounter(["road", "house", "tree"])
+    for labels, predicted, _ in pairs:
+        borders.add(labels, predicted)
+    assert values["boundary"] == borders.scores().as_dict()
+    assert sum(one["objects"] for one in values["objects"]["sizes"]) > 0
+    assert "95 % interval of mean IoU [" in render(scores)
+
+
+def test_typical_images_lie_in_the_middle() -> None:
+    values = [0.3, 0.1, math.nan, 0.9, 0.5, 0.7]
+    assert typical(values, 3, without=[1, 3]) == [0, 4, 5]
+    assert typical([math.nan], 3, without=[]) == []
+
+
+def test_the_report_says_what_was_found_and_how_to_do_it_again(
+    model: Segmenter, data: Dataset, tmp_path: Path
+) -> None:
+    finding = {"level": "warning", "code": "mask", "file": "a<b.png", "found": "is odd", "remedy": "mend it"}
+    context = Context(
+        course=[{"step": 1, "seconds": 3.0, "loss": 1.0}], findings=[finding] * 14, again={"train": "do"}
+    )
+    score_segmenter(model, data.test, out=tmp_path / "out", context=context)
+    page = (tmp_path / "out" / "report.html").read_text()
+    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "14 warnings: mask" in text and "and 2 more" in text and "a&lt;b.png is odd mend it" in text
+    assert "train do" in text and "How it was trained" in text and "Typical images" not in text
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["findings"] == [finding] * 14 and report["scores"]["images"] == 6
+    with (tmp_path / "out" / "images.csv").open(newline="") as stream:
+        assert [row["image"] for row in csv.DictReader(stream)] == list(data.test.names)

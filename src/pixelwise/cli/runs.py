@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pixelwise.cli.bars import Bar
 from pixelwise.cli.terms import Classes, Data, Json, Model, Seed, Splits, emit, open_data, parse_size
+
+if TYPE_CHECKING:
+    from pixelwise.data.dataset import Dataset
+    from pixelwise.evaluation.report import Context
+    from pixelwise.evaluation.terminal import AnyScores
 
 
 def train(  # noqa: PLR0913  the command line has more options than a function should
@@ -98,7 +103,7 @@ def train(  # noqa: PLR0913  the command line has more options than a function s
             print(f"validation {score} after {run.seconds / 60:.1f} minutes, {run.steps} steps")
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  see train
     model: Model,
     data: Data,
     out: Annotated[
@@ -110,13 +115,18 @@ def evaluate(
     classes: Classes = None,
     splits: Splits = None,
     seed: Seed = 0,
+    check: Annotated[
+        bool, typer.Option(help="Check all files of DATA too and put the findings into the report.")
+    ] = True,
     json: Json = False,
 ) -> None:
     """Score a model of any task on a dataset: scores.json and a report that opens offline."""
     from pixelwise.errors import OptionError
     from pixelwise.evaluation import evaluate as score
     from pixelwise.evaluation import render
+    from pixelwise.evaluation.scores import evaluate as score_segmenter
     from pixelwise.models.bundle import BundleFacts, load_network
+    from pixelwise.models.segmenter import Segmenter
     from pixelwise.types import SPLITS
 
     network = load_network(model)
@@ -127,13 +137,41 @@ def evaluate(
     if name not in SPLITS:
         raise OptionError(f"--split {name!r}", remedy="give train, val or test")
     chosen = {"train": dataset.train, "val": dataset.val, "test": dataset.test}[name]
-    with Bar("images") as bar:
-        scores = score(network, chosen, out=out, title=f"{model.name} on {dataset.root.name}", progress=bar)
+    title = f"{model.name} on {dataset.root.name}"
+    scores: AnyScores
+    if isinstance(network, Segmenter):
+        context = _context(model, dataset, classes, name, check=check)
+        with Bar("images") as bar:
+            scores = score_segmenter(network, chosen, out=out, title=title, progress=bar, context=context)
+    else:
+        with Bar("images") as bar:
+            scores = score(network, chosen, out=out, title=title, progress=bar)
     if json:
         emit(scores.as_dict())
     else:
         print(f"{name} split of {dataset.root} ({dataset.split_origin})\n{render(scores)}")
         print(f"report  {out / 'report.html'}\nscores  {out / 'scores.json'}")
+
+
+def _context(model: Path, dataset: Dataset, classes: Path | None, split: str, *, check: bool) -> Context:
+    """What the report of an evaluation says beside the scores: how the model was trained, findings, commands."""
+    from pixelwise.data.check import check_dataset
+    from pixelwise.evaluation.report import Context
+    from pixelwise.training.log import stored_course
+
+    given = f" --classes {classes}" if classes is not None else ""
+    again = {"evaluate": f"pixelwise evaluate {model} {dataset.root} -o DIR --split {split}{given}"}
+    if (model / "config.yaml").exists():
+        train = f"pixelwise train {dataset.root} -o RUN --config {model / 'config.yaml'}{given}"
+        again = {"train": train, **again}
+    findings = None
+    if check:
+        with Bar("checking files") as bar:
+            report = check_dataset(
+                dataset.root, classes=dataset.table, split=dataset.split_names(), progress=bar
+            )
+        findings = [finding.as_dict() for finding in report.findings]
+    return Context(stored_course(model), findings, again)
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pixelwise.data.dataset import Split
+from pixelwise.evaluation.evaluated import Evaluation
 from pixelwise.files import write_json, write_text
 from pixelwise.infer.predictor import precision_of
-from pixelwise.metrics import Scores
+from pixelwise.metrics.images import image_table
+from pixelwise.models.bundle import BundleFacts
 from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.report.figures import Panel
@@ -19,19 +22,35 @@ from pixelwise.report.tables import csv_text
 from pixelwise.types import Confusion
 
 SCORES_NAME, CONFUSION_NAME, REPORT_NAME = "scores.json", "confusion.csv", "report.html"
+REPORT_VALUES, IMAGES_NAME = "report.json", "images.csv"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a report says beside the scores.
+
+    Attributes:
+        course: Lines of the `metrics.jsonl` of the run that made the model.
+        findings: Of a check of the data; None if there was none.
+        again: Label and value of what it takes to do it again, such as a command.
+    """
+
+    course: Sequence[Mapping[str, Any]] = ()
+    findings: Sequence[Mapping[str, Any]] | None = None
+    again: Mapping[str, object] = field(default_factory=dict)
 
 
 def write_evaluation(
-    scores: Scores,
+    scores: Evaluation,
     model: Segmenter,
     *,
     split: Split,
     folder: Path,
     title: str,
-    worst: Sequence[Panel] = (),
-    best: Sequence[Panel] = (),
+    galleries: Mapping[str, Sequence[Panel]],
+    context: Context,
 ) -> None:
-    """Write `scores.json`, `confusion.csv` and `report.html` of a segmentation into `folder`.
+    """Write the scores of a segmentation, their tables, the report and its values into `folder`.
 
     Raises:
         OutputError: the disk is full or the folder read-only.
@@ -41,15 +60,43 @@ def write_evaluation(
         "images": f"{scores.images:,}",
         "pixels": f"{seen:,}, of which {scores.ignored:,} ignored ({scores.ignored / max(1, seen):.1%})",
     }
+    values, facts = scores.as_dict(), split_facts(model, split, counts)
+    again = {**context.again, **_digests(model)}
     page = evaluation_page(
-        scores.as_dict(),
+        values,
         model.classes,
         title=title,
-        facts=split_facts(model, split, counts),
-        galleries={"Worst images": worst, "Best images": best},
+        facts=facts,
+        galleries=galleries,
+        course=context.course,
+        findings=context.findings,
+        again=again,
     )
     names = [score.name for score in scores.classes]
-    write_report(folder, scores.as_dict(), page, {CONFUSION_NAME: confusion_csv(scores.confusion, names)})
+    tables = {CONFUSION_NAME: confusion_csv(scores.confusion, names)}
+    if scores.image_counts is not None:
+        tables[IMAGES_NAME] = csv_text(*image_table(split.names, scores.image_counts, names))
+    report = {"title": title, "facts": _plain(facts), "scores": values, "again": _plain(again)}
+    write_json(folder / REPORT_VALUES, {**report, "findings": context.findings})
+    write_report(folder, values, page, tables)
+
+
+def _digests(model: Segmenter) -> dict[str, object]:
+    """What made the model, as far as its bundle says."""
+    facts = model.facts if isinstance(model.facts, BundleFacts) else BundleFacts()
+    found: dict[str, object] = {"SHA-256 of the model": model.digest} if model.digest else {}
+    if facts.training is not None:
+        found |= {
+            "SHA-256 of the training data": facts.training.dataset_sha256,
+            "seed": facts.training.seed,
+            "steps": facts.training.steps,
+            "minutes of training": f"{facts.training.seconds / 60:.1f}",
+        }
+    return found
+
+
+def _plain(values: Mapping[str, object]) -> dict[str, str]:
+    return {key: str(value) for key, value in values.items()}
 
 
 def write_report(folder: Path, scores: Mapping[str, Any], page: str, tables: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pixelwise.classification import ClassificationScores, Interval
+from pixelwise.evaluation.evaluated import Evaluation
 from pixelwise.evaluation.localization import LocalizationScores
 from pixelwise.evaluation.reconstruction import ReconstructionScores
 from pixelwise.metrics import Scores
@@ -45,8 +46,28 @@ def _segmentation(scores: Scores) -> list[str]:
         f"mean IoU {_number(scores.mean_iou)}   pixel accuracy {_number(scores.pixel_accuracy)}"
         f"   mean Dice {_number(scores.mean_dice)}   {_images(scores.images)}, {scores.pixels:,} pixels"
     )
+    if isinstance(scores, Evaluation):
+        lines += _trust(scores)
     if scores.undefined:
         lines.append(f"in neither truth nor prediction, left out of the means: {', '.join(scores.undefined)}")
+    return lines
+
+
+def _trust(scores: Evaluation) -> list[str]:
+    lines = []
+    if scores.intervals is not None:
+        units = scores.intervals.units
+        lines.append(
+            f"95 % interval of mean IoU {_interval(scores.intervals.mean_iou.interval)}"
+            f" over {units.count:,} {units.origin}"
+        )
+        lines += [f"note: {note}" for note in scores.intervals.notes]
+    if scores.boundary is not None and scores.calibration is not None:
+        lines.append(
+            f"boundary IoU {_number(scores.boundary.mean_boundary_iou)}"
+            f"   boundary F {_number(scores.boundary.mean_boundary_f)}"
+            f"   calibration error {_number(scores.calibration.ece)}"
+        )
     return lines
 
 

@@ -19,7 +19,7 @@ MOST_FINDINGS = 12
 def quality_parts(scores: Mapping[str, Any]) -> dict[str, Any]:
     """What `quality.html` shows of `scores`: a value per section, None where there is none."""
     return {
-        "intervals": scores.get("intervals"),
+        "intervals": _intervals(scores),
         "boundary": scores.get("boundary"),
         "objects": scores.get("objects"),
         "calibration": _calibration(scores.get("calibration")),
@@ -47,6 +47,12 @@ def whisker(interval: Interval | None) -> dict[str, float] | None:
         return None
     low, high = (min(max(float(end), 0.0), 1.0) for end in interval)
     return {"left": 100 * low, "width": 100 * (high - low)}
+
+
+def _intervals(scores: Mapping[str, Any]) -> dict[str, Any] | None:
+    if "interval_units" not in scores:
+        return None
+    return {name: scores[f"interval_{name}"] for name in ("units", "drawn", "notes")}
 
 
 def _calibration(section: Mapping[str, Any] | None) -> dict[str, Any] | None:

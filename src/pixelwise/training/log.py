@@ -15,6 +15,24 @@ from pixelwise.files import append_line, write_text
 METRICS = "metrics.jsonl"
 
 
+def stored_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl; a torn last line, left by a kill, is dropped."""
+    path, rows = folder / METRICS, []
+    if not path.exists():
+        return []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def stored_course(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run that a figure of its course shows: without events."""
+    return [row for row in stored_rows(folder) if "event" not in row]
+
+
 class RunLog:
     """Writes each row once, shows progress on standard error."""
 
@@ -77,16 +95,8 @@ class RunLog:
         self._store(row, ())
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows so far; a torn last line, left by a kill, is dropped."""
-        if not self.path.exists():
-            return []
-        rows = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return rows
+        """All rows so far; see `stored_rows`."""
+        return stored_rows(self.path.parent)
 
     def forget_after(self, step: int) -> None:
         """Drop the rows that a resumed run will write again."""
