@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -344,3 +346,9 @@ def test_distances_and_matches_are_those_of_monai(seed: int) -> None:
     ]  # their surface Dice pools both contours, ours takes the harmonic mean of two shares
     pooled = (edge[:, 0] + edge[:, 2]) / (edge[:, 1] + edge[:, 3])
     np.testing.assert_allclose(pooled, nsd, atol=1e-5)
+
+
+def test_the_example_of_the_docs_runs() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "scores.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(code, "scores.md", "exec"), {})
