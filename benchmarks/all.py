@@ -58,7 +58,7 @@ BENCHES = {
     ),
     "feed": Bench(
         "files to batches, against albumentations and DataLoader",
-        ("--rounds", "3", "--batches", "8"),
+        ("--rounds", "3", "--batches", "8", "--images", "64"),
         True,
     ),
     "floor": Bench("the share of what the machine could reach, layer by layer", ("--models", "unet")),
