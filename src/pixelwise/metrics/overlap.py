@@ -22,6 +22,8 @@ from pixelwise.types import IGNORE, Confusion, Labels
 
 NAN = float("nan")
 
+ImageCounts = NDArray[np.int64]  # [images, K, 3]: pixels found, in the truth, in the prediction
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -51,7 +53,10 @@ class Scores:
     """How well a prediction fits the truth, over all images together; scores in 0..1 or NaN.
 
     `confusion` is int64 [K, K], rows truth; `pixels` counts what was compared and `ignored` the rest;
-    `image_mean_iou` has one value per image, in the order they were added, if they were added one by one.
+    `image_mean_iou` has one value per image, in the order they were added, if they were added one by one; so has
+    `image_counts`, int64 [images, K, 3]: the pixels of each class found, in the truth and in the prediction. These
+    take 24 bytes per image and class (62 kB for 233 images of 11 classes), a confusion matrix per image K times a
+    third of that.
     """
 
     mean_iou: float
@@ -64,6 +69,7 @@ class Scores:
     pixels: int
     ignored: int = 0
     image_mean_iou: tuple[float, ...] = ()
+    image_counts: ImageCounts | None = None
 
     @property
     def headline(self) -> tuple[str, float]:
@@ -107,6 +113,7 @@ def scores_from_confusion(
     images: int = 0,
     ignored: int = 0,
     image_mean_iou: Sequence[float] = (),
+    image_counts: ImageCounts | None = None,
 ) -> Scores:
     """All scores of a confusion matrix, int64 [K, K] with rows truth, for classes called `names`.
 
@@ -143,11 +150,12 @@ def scores_from_confusion(
         pixels=pixels,
         ignored=ignored,
         image_mean_iou=tuple(image_mean_iou),
+        image_counts=image_counts,
     )
 
 
 class ScoreCounter:
-    """Adds up images one by one; memory does not grow with the pixels.
+    """Adds up images one by one; memory grows by 24 bytes per image and class, not with the pixels.
 
     >>> counter = ScoreCounter(["road", "house"])
     >>> counter.add(np.array([[0, 1]], np.uint8), np.array([[0, 0]], np.uint8))
@@ -162,6 +170,7 @@ class ScoreCounter:
         self.confusion: Confusion = np.zeros((len(self.names), len(self.names)), np.int64)
         self.ignored = 0
         self.image_mean_iou: list[float] = []
+        self.image_counts: list[ImageCounts] = []
 
     def add(self, truth: Labels, prediction: Labels) -> float:
         """Count one image, both uint8 of one shape, and return its own mean IoU (NaN if all is ignored).
@@ -171,11 +180,12 @@ class ScoreCounter:
             DataError: another dtype, two shapes, or a prediction that is no class.
         """
         counts = confusion(truth, prediction, len(self.names), self.ignore)
-        hits = np.diag(counts)
-        mean_iou = _mean(_ratio(hits, counts.sum(axis=0) + counts.sum(axis=1) - hits))
+        hits, found, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+        mean_iou = _mean(_ratio(hits, found + predicted - hits))
         self.confusion += counts
         self.ignored += truth.size - int(counts.sum())
         self.image_mean_iou.append(mean_iou)
+        self.image_counts.append(np.stack([hits, found, predicted], axis=1))
         return mean_iou
 
     def scores(self) -> Scores:
@@ -186,6 +196,7 @@ class ScoreCounter:
             images=len(self.image_mean_iou),
             ignored=self.ignored,
             image_mean_iou=self.image_mean_iou,
+            image_counts=np.array(self.image_counts, np.int64).reshape(-1, len(self.names), 3),
         )
 
 

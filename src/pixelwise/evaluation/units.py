@@ -1,0 +1,90 @@
+"""What an interval may take as independent: images, groups of them, or blocks of neighbours.
+
+Images of one film, scene or patient are alike, and counting each as a finding of its own makes intervals far too short.
+The rule: with at least `ENOUGH` groups each is a unit. With fewer, where that many groups are too few to tell how
+groups differ, each is cut into blocks of neighbouring images, together `ENOUGH` or a few more; the interval then speaks
+of these films or places only, and `note` says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.data.groups import Groups
+
+ENOUGH = 10
+"""Units from which an interval is made, if there are as many; see docs/intervals.md for how it was chosen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What may be taken as independent.
+
+    Attributes:
+        of: The unit of each image [images].
+        count: How many there are.
+        origin: What they are, in one phrase.
+        chain: Group of each image where units are blocks of neighbours, which are alike across the cuts; else empty.
+        note: What that means for an interval, in a sentence.
+    """
+
+    of: NDArray[np.intp]
+    count: int
+    origin: str
+    chain: tuple[str, ...] = ()
+    note: str = ""
+
+    def sums(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Counts per image [images, ...] added up per unit [units, ...]."""
+        if self.count == len(self.of):
+            return counts.astype(np.float64)
+        total = np.zeros((self.count, *counts.shape[1:]))
+        np.add.at(total, self.of, counts)
+        return total
+
+
+def units_of(groups: Groups | Sequence[str]) -> Units:
+    """The units of images whose groups are given, in the order of the images.
+
+    >>> units_of(["a", "b", "a"]).of.tolist()
+    [0, 2, 1]
+    >>> units_of([f"film{k // 2}" for k in range(30)]).count
+    15
+    """
+    found = groups if isinstance(groups, Groups) else Groups(tuple(groups), "given")
+    names, images = list(dict.fromkeys(found.names)), len(found.names)
+    if len(names) == images:
+        return Units(np.arange(images), images, "images")
+    if len(names) >= ENOUGH:
+        number = {name: k for k, name in enumerate(names)}
+        return Units(np.array([number[name] for name in found.names]), len(names), f"groups: {found.origin}")
+    return _blocks(found, names)
+
+
+def _blocks(found: Groups, names: Sequence[str]) -> Units:
+    """Each group cut into blocks of neighbouring images, as many as its share of the images asks for."""
+    images, sizes = len(found.names), Counter(found.names)
+    pieces = {name: min(sizes[name], max(1, round(ENOUGH * sizes[name] / images))) for name in names}
+    while sum(pieces.values()) < min(ENOUGH, images):  # the largest blocks are cut further
+        name = max(names, key=lambda one: sizes[one] / pieces[one] if pieces[one] < sizes[one] else 0.0)
+        pieces[name] += 1
+    first = dict(zip(names, np.cumsum([0, *pieces.values()]).tolist(), strict=False))
+    seen: Counter[str] = Counter()
+    of = np.empty(images, np.intp)
+    for place, name in enumerate(found.names):
+        of[place] = first[name] + seen[name] * pieces[name] // sizes[name]
+        seen[name] += 1
+    count = sum(pieces.values())
+    what = f"{len(names)} group{'s' * (len(names) > 1)} ({found.origin})"
+    return Units(
+        of,
+        count,
+        f"{count} blocks of neighbouring images in {what}",
+        found.names,
+        f"{what}: too few to tell how groups differ, so the interval is about other images of the same ones",
+    )
