@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from pixelwise.cli.averaging import Averaging, parse_scales
 from pixelwise.cli.bars import Bar
 from pixelwise.cli.scenes import SceneSettings, map_all, parse_overlap, scene_dict
 from pixelwise.cli.terms import Json, Model, emit
@@ -28,6 +29,22 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
     ] = True,
     confidence: Annotated[
         bool, typer.Option(help="Of class maps: also write how sure the model is of each pixel.")
+    ] = False,
+    flips: Annotated[
+        bool, typer.Option("--flips", help="Of images: also look at them mirrored; twice the time.")
+    ] = False,
+    scales: Annotated[
+        str, typer.Option(help="Of images: look at them at these sizes, such as 0.75,1,1.25; as many times.")
+    ] = "1",
+    ensemble: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="MODEL", help="Of images: average with another model; may be repeated."),
+    ] = None,
+    uncertainty: Annotated[
+        bool,
+        typer.Option(
+            "--uncertainty", help="With the three above: also write where views and models disagree."
+        ),
     ] = False,
     objects: Annotated[
         bool,
@@ -62,12 +79,17 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
     GeoTIFFs; classes.csv; reconstructions; boxes.csv and pictures with the box drawn in.
     """
     from pixelwise.infer import EngineChoice, ObjectOptions, predict_files
+    from pixelwise.infer.predictor import temperatures_of
     from pixelwise.models.bundle import load_network
 
     if not objects and (skip or min_area != 1):
         raise OptionError("--skip and --min-area say which objects are written", remedy="add --objects")
-    settings = SceneSettings(parse_overlap(overlap), confidence, resume, allow_remote, engine, objects)
+    averaging = Averaging(flips, parse_scales(scales), tuple(ensemble or ()), uncertainty)
+    settings = SceneSettings(
+        parse_overlap(overlap), confidence, resume, allow_remote, engine, objects, averaging=averaging.named
+    )
     network = load_network(model)
+    averaged = averaging.of(network, engine)
 
     def map_images(images: Sequence[Path]) -> list[Path]:
         with Bar("images") as bar:
@@ -78,13 +100,15 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
                 overlays=overlay,
                 confidence=confidence,
                 objects=ObjectOptions(tuple(skip or ()), min_area) if objects else None,
-                engine=EngineChoice(engine, say=lambda text: print(text, file=sys.stderr)),
+                engine=averaged or EngineChoice(engine, say=lambda text: print(text, file=sys.stderr)),
                 progress=bar,
             )
 
     written, scenes = map_all(network, inputs, out, settings=settings, map_images=map_images)
     if json:
-        told = {"task": network.task, "written": [str(path) for path in written]}
+        told: dict[str, Any] = {"task": network.task, "written": [str(path) for path in written]}
+        if confidence:
+            told["calibrated"] = averaged is None and temperatures_of(network) is not None
         emit(told | ({"scenes": [scene_dict(scene) for scene in scenes]} if scenes else {}))
     else:
         print(f"{len(written)} {'file' if len(written) == 1 else 'files'} in {out}")

@@ -44,6 +44,7 @@ class SceneSettings:
     allow_remote: bool
     engine: str
     objects: bool
+    averaging: str = ""  # the option of `Averaging` that was given, if any
 
 
 def map_all(
@@ -70,6 +71,11 @@ def map_all(
         raise OptionError(
             f"--objects is for images, and {Path(found.scenes[0][0]).name} is a scene",
             remedy="map it without, then give its map to pixelwise vectorize",
+        )
+    if settings.averaging and found.scenes:
+        raise OptionError(
+            f"{settings.averaging} is for images, and {Path(found.scenes[0][0]).name} is a scene",
+            remedy="map it without",
         )
     written: list[Path] = []
     if found.images or not found.scenes:

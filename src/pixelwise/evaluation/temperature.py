@@ -84,7 +84,9 @@ def calibrated(
         OptionError: a share that is not between 0 and 1.
     """
     sample = sample_pixels(model, split, pixels=pixels, seed=seed, perturb=perturb, progress=progress)
-    found = fit_calibration(sample, f"{split.name}, perturbed" if perturb else split.name)
+    # What is new elsewhere differs from class to class in ways that no perturbation shows: one for all then.
+    name = f"{split.name}, perturbed" if perturb else split.name
+    found = fit_calibration(sample, name, per_class=not perturb)
     if share is None:
         return found
     shares = true_probabilities(sample, found)
@@ -149,12 +151,13 @@ def sample_pixels(
     )
 
 
-def fit_calibration(sample: PixelSample, split: str) -> Calibration:
+def fit_calibration(sample: PixelSample, split: str, *, per_class: bool = True) -> Calibration:
     """The temperatures of a sample, and what they do to the calibration error.
 
     Args:
         sample: From `sample_pixels`.
         split: What the sample was taken from, to be told with the result.
+        per_class: Whether there may be one for every class.
 
     Raises:
         DataError: too few pixels, images or errors to fit anything.
@@ -162,7 +165,7 @@ def fit_calibration(sample: PixelSample, split: str) -> Calibration:
     _check(sample)
     halves = _halves(sample)
     crossed = {True: np.ones(len(sample.truth)), False: np.ones(len(sample.truth))}
-    better = True
+    better = per_class
     for fitted, judged in (halves, halves[::-1]):
         shared = temperature(sample.of(fitted))
         each = temperatures_by_class(sample.of(fitted), shared)

@@ -10,7 +10,8 @@ from pixelwise.errors import DataError, OptionError
 from pixelwise.files import locked, write_bytes, write_text
 from pixelwise.infer.ahead import ahead
 from pixelwise.infer.answers import Answers, Boxes, Copies, Guesses
-from pixelwise.infer.engine import EngineChoice, open_engine
+from pixelwise.infer.augmented import Averaged
+from pixelwise.infer.engine import Engine, EngineChoice, open_engine
 from pixelwise.infer.jobs import Job, find_jobs
 from pixelwise.infer.maps import Maps, ObjectOptions
 from pixelwise.models.autoencoder import Autoencoder
@@ -30,13 +31,14 @@ def predict_files(
     overlays: bool = True,
     confidence: bool = False,
     objects: ObjectOptions | None = None,
-    engine: EngineChoice | None = None,
+    engine: EngineChoice | Averaged | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Answer for image files and folders of them; pictures have the size of the upright image.
 
     A Segmenter writes `labels/STEM.png` (index image: pixel = class index, palette = class colours),
-    `overlay/STEM.png` with `overlays`, `confidence/STEM.png` with `confidence` (grey, value / 255 = probability),
+    `overlay/STEM.png` with `overlays`, `confidence/STEM.png` with `confidence` (grey, value / 255 = probability, with
+    a text `calibrated`, true or false),
     and with `objects` `objects.json`, `objects.csv` and `objects/STEM.png` (boxes drawn). A Classifier writes
     `classes.csv`, an Autoencoder `reconstructions/STEM.png` (`.tif` where PNG cannot hold the values), a Localizer
     `boxes.csv` and `boxes/STEM.png`.
@@ -52,7 +54,8 @@ def predict_files(
         confidence: Of a Segmenter: also write the probability of the class of each pixel.
         objects: Of a Segmenter: also write the objects of each class map.
         engine: Of a Segmenter: what computes it, see `open_engine`; `auto` begins at once and changes to something
-            quicker where many images are to come.
+            quicker where many images are to come. An `Averaged` stands for networks and views of its own, and
+            writes `uncertainty/STEM.tif` (entropy, mutual information) if it was asked for.
         progress: Called with the images done and their number.
 
     Returns:
@@ -67,10 +70,10 @@ def predict_files(
     jobs = find_jobs(inputs, out)
     engine = engine or EngineChoice()
     if isinstance(model, Segmenter):
-        running = open_engine(model, engine.name, images=len(jobs), say=engine.say)
+        running = engine if isinstance(engine, Averaged) else _opened(model, engine, len(jobs))
         answers: Answers = Maps(model, running, overlays=overlays, confidence=confidence, objects=objects)
     else:
-        _refuse_options(model, confidence=confidence, objects=objects, engine=engine.name)
+        _refuse_options(model, confidence=confidence, objects=objects, engine=engine)
         answers = _answers(model)
     written: list[Path] = []
     failures: list[DataError] = []
@@ -96,11 +99,18 @@ def predict_files(
     return written
 
 
-def _refuse_options(model: Network, *, confidence: bool, objects: ObjectOptions | None, engine: str) -> None:
+def _opened(model: Segmenter, choice: EngineChoice, images: int) -> Engine:
+    return open_engine(model, choice.name, images=images, say=choice.say)
+
+
+def _refuse_options(
+    model: Network, *, confidence: bool, objects: ObjectOptions | None, engine: EngineChoice | Averaged
+) -> None:
+    name = "averaged" if isinstance(engine, Averaged) else engine.name
     asked = {
         "confidence": confidence,
         "objects": objects is not None,
-        "engine": engine not in ("auto", "eager"),
+        "engine": name not in ("auto", "eager"),
     }
     for option, given in asked.items():
         if given:

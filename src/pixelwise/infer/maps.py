@@ -1,17 +1,24 @@
-"""What a Segmenter writes: class maps, overlays, confidence, and the objects of the maps."""
+"""What a Segmenter writes: class maps, overlays, confidence, uncertainty, and the objects of the maps."""
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
+import PIL.PngImagePlugin
+import tifffile
+from numpy.typing import NDArray
 
 from pixelwise.errors import OptionError, close_matches
+from pixelwise.infer.augmented import Averaged, Opinion
 from pixelwise.infer.engine import Engine
 from pixelwise.infer.jobs import Job
+from pixelwise.infer.predictor import temperatures_of
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.objects import Connectivity, objects
 from pixelwise.report.frames import framed
@@ -55,6 +62,8 @@ class Maps:
     ) -> None:
         self.model, self.engine, self.overlays, self.confidence = model, engine, overlays, confidence
         self.options = objects
+        averaged = isinstance(engine, Averaged)
+        self.calibrated = temperatures_of(model) is not None and not averaged
         names = [spec.name for spec in model.classes]
         for name in objects.skip if objects is not None else ():
             if name not in names:
@@ -65,19 +74,24 @@ class Maps:
 
     def add(self, job: Job, image: Image) -> list[tuple[Path, bytes]]:
         """The pictures of one image and their paths."""
-        model = self.model
-        if self.confidence:
+        model, files = self.model, []
+        certainty = None
+        if isinstance(self.engine, Averaged) and self.engine.uncertainty:
+            opinion = self.engine.opinion(image)
+            labels, certainty = opinion.labels, opinion.probabilities.max(axis=0)
+            files.append((Path("uncertainty") / f"{job.name}.tif", _uncertainty_tiff(opinion)))
+        elif self.confidence:
             labels, certainty = self.engine.with_confidence(image)
         else:
-            labels, certainty = self.engine(image), None
+            labels = self.engine(image)
         pictures = [("labels", index_png(labels, model.classes))]
         if self.overlays:
             pictures.append(("overlay", png(overlay(display_rgb(image), labels, model.classes))))
-        if certainty is not None:
-            pictures.append(("confidence", png(np.round(certainty * 255).astype(np.uint8))))
+        if certainty is not None and self.confidence:
+            pictures.append(("confidence", _confidence_png(certainty, calibrated=self.calibrated)))
         if self.options is not None:
             pictures.append(("objects", self._objects(job, image, labels, self.options)))
-        return [(Path(folder) / f"{job.name}.png", data) for folder, data in pictures]
+        return [*((Path(folder) / f"{job.name}.png", data) for folder, data in pictures), *files]
 
     def tables(self) -> dict[str, str]:
         """The files about all images."""
@@ -127,3 +141,29 @@ class Maps:
             for one in found
         ]
         return png(framed(display_rgb(image), [(one.box, classes[one.class_index]) for one in found]))
+
+
+def _confidence_png(certainty: NDArray[np.float32], *, calibrated: bool) -> bytes:
+    """Probabilities as grey values / 255, with a text that says whether they are calibrated."""
+    told = PIL.PngImagePlugin.PngInfo()
+    told.add_text("calibrated", "true" if calibrated else "false")
+    stream = io.BytesIO()
+    grey = PIL.Image.fromarray(np.round(certainty * 255).astype(np.uint8))
+    grey.save(stream, "PNG", compress_level=1, pnginfo=told)
+    return stream.getvalue()
+
+
+def _uncertainty_tiff(opinion: Opinion) -> bytes:
+    """Entropy and mutual information as two bands of float32."""
+    stream = io.BytesIO()
+    bands = np.stack([opinion.entropy, opinion.mutual_information])
+    described = "entropy of the mean and mutual information between views, in nats"
+    tifffile.imwrite(
+        stream,
+        bands,
+        photometric="minisblack",
+        planarconfig="separate",
+        compression="zlib",
+        description=described,
+    )
+    return stream.getvalue()

@@ -21,7 +21,7 @@ from pixelwise.geo.writer import MapLayer, read_tags, write_layer
 from pixelwise.infer.engine import Engine
 from pixelwise.infer.heap import give_back, resident, trim
 from pixelwise.infer.journal import Journal
-from pixelwise.infer.predictor import precision_of
+from pixelwise.infer.predictor import precision_of, temperatures_of
 from pixelwise.infer.sceneinput import SceneReader, checked, notes_on
 from pixelwise.infer.sceneoptions import SceneOptions, SceneProgress, SceneResult
 from pixelwise.infer.subject import document_digest, file_digest, stamp_of, weights_digest
@@ -175,7 +175,9 @@ class _Mapping:
         self._tell("writing")
         tags = self._tags(facts, digest)
         layer = MapLayer(facts.size, facts.place, IGNORE, self.model.classes, tags)
-        sure = MapLayer(facts.size, facts.place, 0, (), tags | {"PIXELWISE_LAYER": "probability times 255"})
+        calibrated = "true" if temperatures_of(self.model) else "false"
+        shares = tags | {"PIXELWISE_LAYER": "probability times 255", "PIXELWISE_CALIBRATED": calibrated}
+        sure = MapLayer(facts.size, facts.place, 0, (), shares)
         layers = [(self.out, layer)]
         if self.options.confidence is not None:
             layers.append((self.options.confidence, sure))
@@ -192,6 +194,7 @@ class _Mapping:
             "scene": [Path(facts.name).name, *facts.size, facts.bands, facts.dtype, *stamp],
             "overlap": self.options.tiles.overlap,
             "confidence": self.options.confidence is not None,
+            "temperatures": temperatures_of(self.model) if self.options.confidence is not None else None,
             "precision": self.options.precision or precision_of(self.model),
         }
 

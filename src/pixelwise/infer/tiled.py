@@ -13,7 +13,7 @@ from pixelwise.infer.ahead import ahead
 from pixelwise.infer.blend import Blender, Rows
 from pixelwise.infer.engine import Engine, open_engine
 from pixelwise.infer.pools import held, measured
-from pixelwise.infer.predictor import Precision, as_array, computed
+from pixelwise.infer.predictor import Precision, as_array, computed, temperatures_of
 from pixelwise.infer.windows import (
     ArrayReader,
     Confidence,
@@ -138,7 +138,7 @@ class TiledNetwork:
         if not wanted:
             return
         start = max(0, min(row for row, _ in wanted) - 1)
-        blender = Blender(self.plan, max(2, len(self.model.classes)), start)
+        blender = Blender(self.plan, max(2, len(self.model.classes)), start, temperatures_of(self.model))
         rows = Rows(self.plan, start, self.plan.rows[start].start)
         tiles = (tile for row in range(start, len(self.plan.rows)) for tile in self.plan.in_row(row))
         for tile, read in ahead(lambda tile: reader.read(tile.window), tiles, depth=AHEAD):
