@@ -15,6 +15,7 @@ from pixelwise.evaluation.calibration import CalibrationCounter
 from pixelwise.evaluation.perturbation import WAYS, perturbed
 from pixelwise.evaluation.temperature import (
     PixelSample,
+    calibrated,
     cross_entropy,
     fit_calibration,
     sample_pixels,
@@ -26,6 +27,8 @@ from pixelwise.infer.predictor import Running, predict, predict_with_confidence
 from pixelwise.models.bundle import load, save
 from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.zoo import build
+from pixelwise.training import train
+from pixelwise.training.options import TrainOptions
 
 
 def drawn(per_class, *, count=60_000, images=20, seed=0):
@@ -187,3 +190,15 @@ def test_what_is_refused(model, shapes, tmp_path, capsys):
     assert "give train, val or test" in capsys.readouterr().err
     assert run(["calibrate", str(model), str(shapes), "-o", out, "--split", "train", "--share", "2"]) == 2
     assert "share of 2" in capsys.readouterr().err
+
+
+def test_training_ends_with_it(shapes, tmp_path):
+    data = open_dataset(shapes)
+    options = TrainOptions(
+        epochs=1, batch=2, size=(32, 32), precision="float32", network=NetworkOptions(decoder_channels=(8, 8))
+    )
+    trained = load(train(data, out=tmp_path / "run", options=options).folder)
+    found = trained.facts.calibration
+    assert found is not None
+    assert (found.split, found.images) == ("val", 2)
+    assert found == calibrated(trained, data.val)

@@ -67,8 +67,8 @@ class Opinion(NamedTuple):
 class Averaged:
     """Networks and views as one engine: images [H, W, C] to labels, confidence and uncertainty.
 
-    A network whose bundle holds temperatures speaks with calibrated probabilities. Their mean is not calibrated
-    itself: where the views disagree it is less sure than they are.
+    Every network speaks with its own probabilities, temperatures in its bundle are left out: where the views
+    disagree, their mean is less sure than they are, and with temperatures beside it would be too cautious.
 
     Attributes:
         cost: How often a network is run for one image.
@@ -95,6 +95,8 @@ class Averaged:
             raise OptionError("no network to predict with", remedy="give one at least")
         _check_alike(models)
         self.running = [Running(model, precision) for model in models]
+        for running in self.running:
+            running.temperatures = None
         self.cost = len(models) * self.views.count
 
     def __call__(self, image: Image) -> Labels:
@@ -113,7 +115,7 @@ class Averaged:
         for shares in self._each(image):
             total += shares
             apart += entropy(shares)
-        mean = total / np.float32(self.cost)
+        mean = (total / self.cost).astype(np.float32)
         together = entropy(mean)
         return Opinion(mean, together, np.maximum(together - apart / np.float32(self.cost), 0))
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from pixelwise.config import dump
+from pixelwise.errors import DataError
+from pixelwise.evaluation.temperature import calibrated
 from pixelwise.files import write_text
 from pixelwise.models.bundle import FILE_NAME, load_network, save
+from pixelwise.models.calibration import Calibration
+from pixelwise.models.network import Network
+from pixelwise.models.segmenter import Segmenter
 from pixelwise.report.page import training_page
 from pixelwise.training.correction import can_undo, undo_weights
 from pixelwise.training.log import spoken
 from pixelwise.training.run import CHECKPOINT, REPORT, Run
 from pixelwise.training.session import FINAL_SHARE, Session
 from pixelwise.training.tasks import Judged
+
+CALIBRATION_IMAGES = 32  # of the validation split: a fixed number, so that the same run gives the same bytes
 
 
 def finish(session: Session) -> Run:
@@ -36,7 +43,8 @@ def finish(session: Session) -> Run:
             session.log.say(f"class weights taken back by {share:.0%}, which validates best")
         (measure, best_score), scores = final.headline, final.as_dict()
         session.position.seconds = session.elapsed()
-        save(best, path, facts=session.facts(scores))
+        facts = session.facts(scores).model_copy(update={"calibration": _calibration(session, best)})
+        save(best, path, facts=facts)
         session.log.say(
             f"best weights, of step {session.position.best_step}: validation {spoken(measure)} {best_score:.4f} "
             f"on {len(split)} of {len(session.data.val)} images"
@@ -68,6 +76,22 @@ def write_page(session: Session, scores: dict[str, Any] | None = None) -> None:
         scores=scores if session.task.name == "segment" else None,
     )
     write_text(session.folder / REPORT, page)
+
+
+def _calibration(session: Session, best: Network) -> Calibration | None:
+    """Temperatures fitted on some of the validation images; None where they say too little."""
+    if not isinstance(best, Segmenter):
+        return None
+    split = session.data.val.evenly(min(CALIBRATION_IMAGES, len(session.data.val)))
+    try:
+        found = calibrated(best, split, seed=session.options.seed)
+    except DataError as error:
+        session.log.say(f"confidence is not calibrated: {error.found}")
+        return None
+    session.log.say(
+        f"confidence calibrated on {found.images} images: error {found.ece_before:.4f} -> {found.ece_after:.4f}"
+    )
+    return found
 
 
 def _affordable(session: Session) -> int:
