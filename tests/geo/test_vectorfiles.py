@@ -1,6 +1,8 @@
 """The four vector formats, read back by GDAL, by pyarrow and as plain JSON."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pyarrow.parquet
@@ -133,3 +135,9 @@ def test_no_polygons_are_a_file_too(tmp_path, suffix):
         assert pyarrow.parquet.read_table(path).num_rows == 0
     else:
         assert len(pyogrio.raw.read(path)[2]) == 0
+
+
+def test_geopackages_are_of_a_version_that_older_readers_know(tmp_path):
+    write_polygons(polygons(), tmp_path / "map.gpkg")
+    with closing(sqlite3.connect(tmp_path / "map.gpkg")) as database:
+        assert database.execute("pragma user_version").fetchone() == (10200,)

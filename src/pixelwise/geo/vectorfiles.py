@@ -105,7 +105,7 @@ def _in_degrees(geometries: Polygons, crs: str, path: Path) -> Polygons:
     return oriented
 
 
-def _through_gdal(driver: str) -> Callable[[ClassPolygons, Path], None]:
+def _through_gdal(driver: str, **options: str) -> Callable[[ClassPolygons, Path], None]:
     def write(polygons: ClassPolygons, path: Path) -> None:
         raw = _pyogrio()
         import pyogrio
@@ -131,6 +131,7 @@ def _through_gdal(driver: str) -> Callable[[ClassPolygons, Path], None]:
                         crs=polygons.crs,
                         driver=driver,
                         layer=path.stem,
+                        dataset_options=options,
                         layer_options={"DESCRIPTION": document(polygons)},
                     )
             except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
@@ -181,7 +182,7 @@ def _pyogrio() -> Any:
 
 
 WRITERS: dict[str, Callable[[ClassPolygons, Path], None]] = {
-    ".gpkg": _through_gdal("GPKG"),
+    ".gpkg": _through_gdal("GPKG", VERSION="1.2"),  # GDAL before 3.8 warns of the newer one
     ".geojson": _geojson,
     ".fgb": _through_gdal("FlatGeobuf"),
     ".parquet": _parquet,
