@@ -115,50 +115,60 @@ def draw(folder: Path, picture: Path) -> None:
     from matplotlib import pyplot as plt
 
     every = list(lines(stored(folder)))
-    ratios = [line for line in every if not line.is_share]
-    shares = [line for line in every if line.is_share]
-    heights = [max(1, len(part)) for part in (ratios, shares)]
+    parts = [[line for line in every if line.is_share == is_share] for is_share in (False, True)]
+    parts = [part for part in parts if part]
+    if not parts:
+        return
+    heights = [len(part) + 1 for part in parts]
     figure, axes = plt.subplots(
-        2, 1, figsize=(9, 0.25 * sum(heights) + 1.8), height_ratios=heights, layout="constrained"
+        len(parts),
+        figsize=(9, 0.25 * sum(heights) + 0.9 * len(parts)),
+        height_ratios=heights,
+        layout="constrained",
+        squeeze=False,
     )
-    _bars(axes[0], ratios, "times as fast as the peer (logarithmic)")
-    _bars(axes[1], shares, "share of the floor of this machine")
-    axes[0].set_xscale("log")
-    axes[0].axvline(1, color="0.3", linewidth=1)
-    ticks = [
-        tick for tick in (0.5, 1, 2, 4, 8, 16, 32, 64, 128) if tick < 2 * max(line.value for line in ratios)
-    ]
-    axes[0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes[0].minorticks_off()
-    axes[1].set_xlim(0, 1)
-    axes[1].xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    for axis, part in zip(axes[:, 0], parts, strict=True):
+        _bars(axis, part)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)
     plt.close(figure)
 
 
-def _bars(axis: Any, every: list[Line], title: str) -> None:
+def _bars(axis: Any, every: list[Line]) -> None:
+    shares = every[0].is_share
+    start = 0.0 if shares else 1.0
     colors = dict(zip(dict.fromkeys(line.bench for line in every), _COLORS, strict=False))
     places = range(len(every))
     axis.barh(
-        places, [line.value for line in every], color=[colors[line.bench] for line in every], height=0.72
+        places,
+        [line.value - start for line in every],
+        left=start,
+        color=[colors[line.bench] for line in every],
+        height=0.72,
     )
     for place, line in zip(places, every, strict=True):
-        axis.annotate(
-            line.shown.removesuffix(" times"),
-            (line.value, place),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7,
-        )
+        axis.text(1.01, place, line.shown, transform=axis.get_yaxis_transform(), va="center", fontsize=7)
         if line.asked is not None:
-            axis.plot([line.asked] * 2, [place - 0.45, place + 0.45], color="black", linewidth=2)
+            axis.plot([line.asked] * 2, [place - 0.4, place + 0.4], color="black", linewidth=2)
+    if shares:
+        axis.set_xlim(0, 1)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        title = "share of the floor of this machine"
+    else:
+        most = 1.2 * max(max(line.value, line.asked or 1) for line in every)
+        axis.set_xscale("log")
+        least = min(0.9, *(0.9 * line.value for line in every))
+        axis.set_xlim(least, most)
+        ticks = [tick for tick in (0.5, *(2**power for power in range(12))) if least < tick < most]
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+        axis.axvline(1, color="0.3", linewidth=1)
+        title = "times as fast as the peer (logarithmic)"
     labels = [
         f"{line.bench}: {line.what}" + ("" if line.is_share else f" / {line.against}") for line in every
     ]
     axis.set_yticks(places, labels, fontsize=7)
-    axis.invert_yaxis()
+    axis.set_ylim(len(every) - 0.4, -0.6)
     axis.set_title(title + "; black: asked for", fontsize=9, loc="left")
     axis.tick_params(axis="x", labelsize=7)
     axis.spines[["top", "right"]].set_visible(False)
