@@ -9,7 +9,19 @@ from collections.abc import Sequence
 import typer
 
 from pixelwise import __version__
-from pixelwise.cli import calibrate, data, leaks, maps, networks, review, runs, score, transfer, vectors
+from pixelwise.cli import (
+    calibrate,
+    compare,
+    data,
+    leaks,
+    maps,
+    networks,
+    review,
+    runs,
+    score,
+    transfer,
+    vectors,
+)
 from pixelwise.cli.terms import emit
 from pixelwise.errors import PixelwiseError
 
@@ -27,6 +39,7 @@ app.command("leakcost")(leaks.leakcost)
 app.command("train")(runs.train)
 app.command("evaluate")(runs.evaluate)
 app.command("calibrate")(calibrate.calibrate)
+app.command("compare")(compare.compare)
 app.command("predict")(maps.predict)
 app.command("score")(score.score)
 app.command("vectorize")(vectors.vectorize)

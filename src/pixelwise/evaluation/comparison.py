@@ -21,7 +21,6 @@ from pixelwise.data.groups import Groups
 from pixelwise.errors import DataError
 from pixelwise.evaluation.intervals import (
     NOTE,
-    RELIABLE,
     Floats,
     Influences,
     influences,
@@ -202,7 +201,7 @@ def compare_runs(
         interval, p = _tested(value, parts) if units.count > 1 else ((-1.0, 1.0), 1.0)
         # Equal models differ nowhere; then it counts how many units the score itself has.
         seen = between if between.variance[k] > 0 else one.images
-        reliable = bool(seen.effective[k] >= RELIABLE)
+        reliable = bool(seen.reliable[k])
         if math.isnan(value):
             interval, p = (math.nan, math.nan), math.nan
         means = float(one.images.values[k]), float(other.images.values[k])
@@ -234,7 +233,7 @@ def summarise_runs(runs: Sequence[Scores], groups: Groups | Units | Sequence[str
                 mean=mean,
                 deviation=float(pooled.values[:, k].std(ddof=1)) if pooled.freedom else math.nan,
                 interval=share_interval(mean, variance, freedom, units.count),
-                reliable=bool(pooled.images.effective[k] >= RELIABLE),
+                reliable=bool(pooled.images.reliable[k]),
             )
         )
     return RunsSummary(rows[0], rows[1], tuple(rows[2:]), len(units.of), units)
@@ -262,7 +261,9 @@ def _pooled(runs: Sequence[Scores], units: Units) -> _Pooled:
         images_moved.append(_ordered(classes.of_image, pixels.of_image))
     table = np.stack(values)
     variance = table.var(axis=0, ddof=1) / len(table) if len(table) > 1 else np.zeros(table.shape[1])
-    moved = Influences(table.mean(0), np.mean(units_moved, axis=0), np.mean(images_moved, axis=0), units)
+    moved = Influences(
+        table.mean(0), np.mean(units_moved, axis=0), np.mean(images_moved, axis=0), units, (0,)
+    )
     return _Pooled(table, moved, variance)
 
 

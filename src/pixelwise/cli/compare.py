@@ -1,0 +1,134 @@
+"""`compare`: is one model better than another, or is it chance?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pixelwise.cli.bars import Bar
+from pixelwise.cli.terms import Classes, Data, Json, Seed, Splits, emit, open_data
+
+if TYPE_CHECKING:
+    from pixelwise.data.dataset import Split
+    from pixelwise.metrics import Scores
+    from pixelwise.models.segmenter import Segmenter
+
+
+def compare(  # noqa: PLR0913  the command line has more options than a function should
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="A model, or several runs of one recipe: A1,A2,A3.", show_default=False
+        ),
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model to hold against it.", show_default=False)],
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="DIR", help="Folder for compare.json and compare.html.", show_default=False
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, val or test; test if there is one, else val.")
+    ] = None,
+    classes: Classes = None,
+    splits: Splits = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Score two models on the same images and tell whether one is better, by how much and how sure that is.
+
+    Several runs of a model, with other seeds, are given separated by commas: then the answer is about the recipe and
+    not about one network.
+    """
+    from pixelwise.data.groups import find_groups
+    from pixelwise.evaluation.comparison import compare_runs
+    from pixelwise.evaluation.comparisonreport import comparison_text, write_comparison
+    from pixelwise.models.bundle import BundleFacts
+
+    sides = [_networks(a), _networks(b)]
+    first = sides[0][0]
+    _check_alike([network for side in sides for network in side])
+    facts = first.facts if isinstance(first.facts, BundleFacts) else BundleFacts()
+    dataset = open_data(data, classes, splits, seed=seed, stored=facts.split)
+    chosen = _chosen(dataset.splits, split)
+    scores = [[_scores(network, chosen) for network in side] for side in sides]
+    found = compare_runs(scores[0], scores[1], find_groups(chosen))
+    for note in _seen_in_training([network for side in sides for network in side], chosen):
+        typer.echo(f"warning: {note}", err=True)
+    if out is not None:
+        about = {"A": a, "B": b, "data": dataset.root, "split": f"{chosen.name}, {len(chosen):,} images"}
+        write_comparison(found, out, chosen.classes, about | {"drawn": found.units.origin})
+    if json:
+        emit(found.as_dict())
+    else:
+        print(f"A  {a}\nB  {b}\n{chosen.name} split of {dataset.root} ({dataset.split_origin})\n")
+        print(comparison_text(found))
+        if out is not None:
+            print(f"\nreport  {out / 'compare.html'}\nnumbers {out / 'compare.json'}")
+
+
+def _networks(text: str) -> list[Segmenter]:
+    """The networks of a list of model files or run folders, separated by commas."""
+    from pixelwise.errors import OptionError
+    from pixelwise.models.bundle import load
+
+    paths = [part.strip() for part in text.split(",")]
+    if not all(paths):
+        raise OptionError(
+            f"{text!r} names an empty path", remedy="separate models by single commas: A1,A2,A3"
+        )
+    if len(set(paths)) < len(paths):
+        raise OptionError(
+            f"{text!r} names a model twice", remedy="give each run once; a copy tells nothing new"
+        )
+    return [load(Path(path)) for path in paths]
+
+
+def _check_alike(networks: list[Segmenter]) -> None:
+    """Refuse models of other classes."""
+    from pixelwise.errors import ClassesError
+
+    known, *others = [[spec.name for spec in network.classes] for network in networks]
+    for names in others:
+        if names != known:
+            raise ClassesError(
+                f"the models know different classes: {', '.join(known)}, and {', '.join(names)}",
+                remedy="compare models that were trained for the same classes, in the same order",
+            )
+
+
+def _chosen(splits: tuple[Split, Split, Split], name: str | None) -> Split:
+    from pixelwise.errors import OptionError
+
+    if name is None:
+        return splits[2] if len(splits[2]) else splits[1]
+    for split in splits:
+        if split.name == name:
+            return split
+    raise OptionError(f"--split {name!r}", remedy="give train, val or test")
+
+
+def _scores(network: Segmenter, split: Split) -> Scores:
+    from pixelwise.evaluation import evaluate
+
+    with Bar("images") as bar:
+        return evaluate(network, split, progress=bar)
+
+
+def _seen_in_training(networks: list[Segmenter], split: Split) -> list[str]:
+    """A sentence for each model that was trained on images it is judged by."""
+    from pixelwise.models.bundle import BundleFacts
+
+    notes = []
+    for network in networks:
+        stored = network.facts.split if isinstance(network.facts, BundleFacts) else None
+        seen = set((stored or {}).get("train", [])) & set(split.names)
+        if seen and split.name != "train":
+            notes.append(
+                f"{network.name} was trained on {len(seen)} of the {len(split)} images, so its scores flatter it"
+            )
+    return notes
