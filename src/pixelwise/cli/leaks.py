@@ -76,7 +76,7 @@ def leakcost(  # noqa: PLR0913  the command line has more options than a functio
     options = fill(TrainOptions(), settings)
     if splits is None:
         proposal = look(data, classes, None, None).proposal
-        split = {name: list(names) for name, names in proposal.names.items()}
+        split: dict[str, list[str]] = {name: list(names) for name, names in proposal.names.items()}
         dataset = open_dataset(data, classes=classes, split=split, seed=seed)
     else:
         dataset = open_data(data, classes, splits, seed=seed)

@@ -12,6 +12,7 @@ import typer
 from pixelwise.cli.averaging import Averaging, parse_scales
 from pixelwise.cli.bars import Bar
 from pixelwise.cli.scenes import SceneSettings, map_all, parse_overlap, scene_dict
+from pixelwise.cli.shift import ShiftCheck, warn_of_shift
 from pixelwise.cli.terms import Json, Model, emit
 from pixelwise.errors import OptionError
 
@@ -71,6 +72,7 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Of scenes: https, s3, gs and az addresses may be read.")
     ] = False,
+    shift_check: ShiftCheck = True,
     json: Json = False,
 ) -> None:
     """Answer for images with a model of any task.
@@ -89,6 +91,7 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
         parse_overlap(overlap), confidence, resume, allow_remote, engine, objects, averaging=averaging.named
     )
     network = load_network(model)
+    shift = warn_of_shift(network, inputs, out, wanted=shift_check)
     averaged = averaging.of(network, engine)
 
     def map_images(images: Sequence[Path]) -> list[Path]:
@@ -109,6 +112,6 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
         told: dict[str, Any] = {"task": network.task, "written": [str(path) for path in written]}
         if confidence:
             told["calibrated"] = averaged is None and temperatures_of(network) is not None
-        emit(told | ({"scenes": [scene_dict(scene) for scene in scenes]} if scenes else {}))
+        emit(told | shift | ({"scenes": [scene_dict(scene) for scene in scenes]} if scenes else {}))
     else:
         print(f"{len(written)} {'file' if len(written) == 1 else 'files'} in {out}")

@@ -22,6 +22,7 @@ from pixelwise.config import fill
 from pixelwise.errors import BundleError, OptionError
 from pixelwise.files import write_bytes
 from pixelwise.models.calibration import Calibration
+from pixelwise.models.fingerprint import Fingerprint
 from pixelwise.models.network import Network, TaskName
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.tasks import TASKS, build_task
@@ -60,7 +61,7 @@ class BundleFacts(_Closed):
         pixel_size: Metres per pixel, if known.
         tile_plan: Not used in this version.
         calibration: Temperatures that make its probabilities say how often it is right.
-        fingerprint: Not used in this version.
+        fingerprint: What the training images looked like, for the shift alarm.
         training: Summary of the training run.
         licence: Licence of the weights, as their maker states it.
     """
@@ -72,7 +73,7 @@ class BundleFacts(_Closed):
     pixel_size: float | None = None
     tile_plan: None = None
     calibration: Calibration | None = None
-    fingerprint: None = None
+    fingerprint: Fingerprint | None = None
     training: TrainingSummary | None = None
     licence: str = "unstated"
 

@@ -34,8 +34,9 @@ _FLAT = 2e-3  # deviation as a share of the values: below it an image has no con
 def grey_of(image: Image) -> Grey:
     """The mean of the bands of an image [H, W, C], float32 [H, W]; the order of the bands does not matter."""
     pixels = image.reshape(-1, image.shape[2]).astype(np.float32)
-    mean: Grey = pixels @ np.full(image.shape[2], 1 / image.shape[2], np.float32)
-    return mean.reshape(image.shape[:2])
+    mean = pixels @ np.full(image.shape[2], 1 / image.shape[2], np.float32)
+    grey: Grey = mean.reshape(image.shape[:2])
+    return grey
 
 
 def averaged(grey: Grey, rows: int, columns: int) -> Grey:
@@ -44,7 +45,8 @@ def averaged(grey: Grey, rows: int, columns: int) -> Grey:
     >>> averaged(np.arange(8, dtype=np.float32).reshape(2, 4), 1, 2).tolist()
     [[2.5, 4.5]]
     """
-    return parts(grey.shape[0], rows) @ grey @ parts(grey.shape[1], columns).T
+    means = parts(grey.shape[0], rows) @ grey @ parts(grey.shape[1], columns).T
+    return means.astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=128)
@@ -71,7 +73,7 @@ def signatures(sketches: NDArray[Any]) -> Grey:
     """
     values = sketches.astype(np.float32)
     waves = _cosines()
-    found = np.einsum("ur,nrc,vc->nuv", waves, values, waves, optimize=True) * _weights()
+    found: Grey = np.einsum("ur,nrc,vc->nuv", waves, values, waves, optimize=True) * _weights()
     found[:, 0, 0] = 0
     deviation, level = values.std(axis=(1, 2)), np.abs(values).mean(axis=(1, 2))
     flat = deviation <= _FLAT * (level + deviation)
@@ -135,4 +137,5 @@ def _cosines() -> Grey:
 def _weights() -> Grey:
     """The frequency of each coefficient: the spectrum of natural images falls about as its inverse."""
     waves = np.arange(WAVES, dtype=np.float32)
-    return np.hypot(waves[:, None], waves)
+    weights: Grey = np.hypot(waves[:, None], waves).astype(np.float32, copy=False)
+    return weights

@@ -81,7 +81,8 @@ def turn_matrix(turn: int) -> NDArray[np.int64]:
     """
     matrix = np.array([[0, 1], [1, 0]]) if turn & 4 else np.eye(2, dtype=np.int64)
     signs = np.array([-1 if turn & 1 else 1, -1 if turn & 2 else 1])
-    return signs[:, None] * matrix
+    moved: NDArray[np.int64] = signs[:, None] * matrix
+    return moved
 
 
 def turn_between(first: int, second: int) -> int:
@@ -94,8 +95,8 @@ def _halved(grey: Grey) -> Grey:
     """Means of 2 x 2 pixels; an odd last row or column is left out."""
     rows, columns = grey.shape[0] // 2 * 2, grey.shape[1] // 2 * 2
     cut = grey[:rows, :columns]
-    half: Grey = (cut[::2, ::2] + cut[1::2, ::2] + cut[::2, 1::2] + cut[1::2, 1::2]) / 4
-    return half
+    total = cut[::2, ::2] + cut[1::2, ::2] + cut[::2, 1::2] + cut[1::2, 1::2]
+    return (total / 4).astype(np.float32, copy=False)
 
 
 def _standard(patches: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint8]]:

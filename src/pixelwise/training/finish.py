@@ -10,10 +10,12 @@ from pixelwise.evaluation.temperature import calibrated
 from pixelwise.files import write_text
 from pixelwise.models.bundle import FILE_NAME, load_network, save
 from pixelwise.models.calibration import Calibration
+from pixelwise.models.fingerprint import Fingerprint
 from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.report.page import training_page
 from pixelwise.training.correction import can_undo, undo_weights
+from pixelwise.training.fingerprints import affordable, fingerprint_of
 from pixelwise.training.log import spoken
 from pixelwise.training.run import CHECKPOINT, REPORT, Run
 from pixelwise.training.session import FINAL_SHARE, Session
@@ -30,7 +32,8 @@ def finish(session: Session) -> Run:
     best_score = session.position.best_score
     scores: dict[str, Any] | None = None
     if best_score is None:
-        save(session.current, path, facts=session.facts({}))
+        facts = session.facts({}).model_copy(update={"fingerprint": _fingerprint(session, session.current)})
+        save(session.current, path, facts=facts)
     else:
         best = load_network(path).to(session.stepper.device)
         split = session.data.val.evenly(_affordable(session))
@@ -43,7 +46,8 @@ def finish(session: Session) -> Run:
             session.log.say(f"class weights taken back by {share:.0%}, which validates best")
         (measure, best_score), scores = final.headline, final.as_dict()
         session.position.seconds = session.elapsed()
-        facts = session.facts(scores).model_copy(update={"calibration": _calibration(session, best)})
+        more = {"calibration": _calibration(session, best), "fingerprint": _fingerprint(session, best)}
+        facts = session.facts(scores).model_copy(update=more)
         save(best, path, facts=facts)
         session.log.say(
             f"best weights, of step {session.position.best_step}: validation {spoken(measure)} {best_score:.4f} "
@@ -92,6 +96,12 @@ def _calibration(session: Session, best: Network) -> Calibration | None:
         f"confidence calibrated on {found.images} images: error {found.ece_before:.4f} -> {found.ece_after:.4f}"
     )
     return found
+
+
+def _fingerprint(session: Session, best: Network) -> Fingerprint | None:
+    """What the training images look like, so that others can be told from them."""
+    count = affordable(session.options.minutes, session.plan.seconds_per_validation_image)
+    return fingerprint_of(best, session.data, most=count)
 
 
 def _affordable(session: Session) -> int:

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+import pixelwise as pw
+from pixelwise.cli.app import run
+from pixelwise.errors import DataError
+from pixelwise.models.bundle import BundleFacts, save
+from pixelwise.review.leakcost import arranged
+from pixelwise.training.fingerprints import fingerprint_of
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight films of three frames each, scattered over the splits; a frame of the test split is a copy turned."""
+    root = tmp_path_factory.mktemp("films")
+    (root / "classes.yaml").write_text("[ground, roof]\n")
+    rng = np.random.default_rng(0)
+    for film in range(8):
+        for frame in range(3):
+            values = sum(ndimage.gaussian_filter(rng.normal(size=(64, 80)), s) * s for s in (1, 3, 8))
+            image = np.repeat((128 + 40 * values / values.std()).clip(0, 255)[..., None], 3, 2).astype(
+                np.uint8
+            )
+            split = ("train", "val", "test")[frame] if film < 3 else "train"
+            for kind, array in (("images", image), ("masks", (values > 0).astype(np.uint8))):
+                path = root / kind / split / f"film{film}_{frame}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(path)
+    source = np.asarray(Image.open(root / "images" / "train" / "film7_0.png"))
+    Image.fromarray(np.rot90(source)).save(root / "images" / "test" / "film0_2.png")
+    Image.fromarray(np.zeros((80, 64), np.uint8)).save(root / "masks" / "test" / "film0_2.png")
+    return root
+
+
+def test_check_prints_leaks_and_writes_a_split_that_is_read(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "split.csv"
+    assert run(["check", str(films), "--leaks", "--split-to", str(table), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["leaks"]
+    assert told["pairs"]["near duplicate"] == 1 and told["pairs"]["same group"] > 4
+    (twin,) = [leak for leak in told["leaks"] if leak["kind"] == "near duplicate"]
+    assert {twin["first"], twin["second"]} == {"film7_0", "film0_2"} and twin["turn"] != 0
+    assert run(["check", str(films), "--leaks", "--splits", str(table)]) == 0
+    text = capsys.readouterr().out
+    assert "near duplicate       0" in text and "same group           0" in text
+    data = pw.open_dataset(films, split=str(table))
+    homes = {name: split for split, names in data.split_names().items() for name in names}
+    assert homes["film7_0"] == homes["film0_2"] == homes["film0_0"] == homes["film7_2"]
+
+
+def test_without_leaks_nothing_but_the_cheap_warning_is_told(
+    films: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["check", str(films)]) == 0
+    text = capsys.readouterr().out
+    assert "1 pair of near duplicates in train and test: " in text and "proposed split" not in text
+
+
+def test_a_table_must_be_called_csv(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", str(films), "--split-to", "split.txt"]) == 2
+    assert ".csv" in capsys.readouterr().err
+
+
+def test_both_trainings_differ_only_in_neighbours_of_the_test_images(films: Path) -> None:
+    names = [f"film{film}_{frame}" for film in range(8) for frame in range(3)]
+    split = {"train": names[:15], "val": names[15:18], "test": names[18:]}
+    both = arranged(pw.open_dataset(films, split=split))
+    mixed, apart = both["mixed"], both["apart"]
+    assert len(mixed.train) == len(apart.train) == 15 and mixed.test.names == apart.test.names
+    gone, new = (
+        set(apart.train.names) - set(mixed.train.names),
+        set(mixed.train.names) - set(apart.train.names),
+    )
+    assert len(gone) == len(new) == 3 and new <= set(names[18:]) and not new & set(mixed.test.names)
+    with pytest.raises(DataError, match="too few"):
+        arranged(replace(mixed, test=replace(mixed.test, items=mixed.test.items[:1])))
+
+
+def test_leakcost_trains_twice_and_scores_the_same_images(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "split.csv"
+    rows = [
+        f"film{k}_{n},{'train' if k < 5 else 'val' if k < 6 else 'test'}" for k in range(8) for n in range(3)
+    ]
+    table.write_text("\n".join(["name,split", *rows]) + "\n")
+    out = tmp_path / "out"
+    code = run(
+        ["leakcost", str(films), "-o", str(out), "--splits", str(table), "--json"]
+        + [
+            f"--set={s}"
+            for s in ("epochs=0.2", "encoder=unet", "network.encoder_width=0.125", "size=[32,32]", "batch=2")
+        ]
+    )
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    told = json.loads(printed.out)
+    assert told == json.loads((out / "leakcost.json").read_text())
+    assert told["gain"] == pytest.approx(told["mixed"] - told["apart"]) and told["exchanged"] == 3
+    assert told["trained"] == 15 and len(told["images"]) == 3 and told["steps"][0] == told["steps"][1]
+    assert (out / "mixed" / "model.safetensors").exists() and (out / "apart" / "model.safetensors").exists()
+
+
+def test_predict_warns_of_swapped_bands(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = pw.build("unet", classes=2).eval()
+    data = pw.open_dataset(films)
+    net.facts = BundleFacts(dtype="uint8", fingerprint=fingerprint_of(net, data))
+    model = save(net, tmp_path / "net.safetensors")
+    Image.fromarray(np.full((64, 80, 3), (3, 0, 2), np.uint8)).save(tmp_path / "dark.png")
+    call = ["predict", str(model), str(tmp_path / "dark.png"), "-o", str(tmp_path / "maps"), "--json"]
+    assert run(call) == 0
+    printed = capsys.readouterr()
+    assert "warning: 1 of 1 inputs" in printed.err and "values up to 3" in printed.err
+    assert json.loads(printed.out)["shift"]["unlike"][0]["signs"][0]["kind"] == "range"
+    assert run([*call, "--no-shift-check"]) == 0
+    printed = capsys.readouterr()
+    assert "warning" not in printed.err and "shift" not in json.loads(printed.out)
