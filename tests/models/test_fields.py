@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pixelwise.errors import OptionError
-from pixelwise.models.blocks import Crop, Unpool, Upsample
+from pixelwise.models.blocks import Crop, Unpool, Upsample, WindowPool
 from pixelwise.models.fields import fields, halo
 from pixelwise.models.graph import IMAGE, TraceError, record
 from pixelwise.models.interfaces import EncoderOptions, NetworkOptions
@@ -72,11 +72,17 @@ def one_row(module):
         return Searched()
     if isinstance(module, Upsample) and module.mode in ("nearest", "bilinear"):
         return Wider(module.mode, module.factor)
+    if isinstance(module, WindowPool):
+        side = module.columns.kernel_size[1]
+        return nn.Sequential(
+            nn.AvgPool2d((1, module.factor)),
+            nn.AvgPool2d((1, side), 1, (0, side // 2), count_include_pad=False),
+        )
     if isinstance(module, Crop):
         return CropColumns(module.pixels)
     if isinstance(module, nn.ConstantPad2d):
         return nn.ZeroPad2d((*module.padding[:2], 0, 0))
-    if isinstance(module, (nn.ReLU, nn.ReLU6, nn.BatchNorm2d)):
+    if isinstance(module, (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.BatchNorm2d)):
         return nn.Identity()
     return None
 
@@ -228,6 +234,22 @@ OPTIONS = {
         ("resnet18", NetworkOptions(decoder_channels=(8,), stacks=3, encoder_width=SMALL)),
         ("lenet", NetworkOptions(decoder_channels=(8,), stacks=2, upsampling="unpool")),
         ("vgg16", NetworkOptions(decoder_channels=(8,), upsampling="bilinear", encoder_width=SMALL)),
+    ],
+    "asymmetric_unet": [
+        ("resnet18", NetworkOptions(pooling_window=100, rates=(1, 2), encoder_width=SMALL)),
+        (
+            "vgg16",
+            NetworkOptions(pooling_window=20, decoder_channels=(4, 4), rates=(1,), encoder_width=SMALL),
+        ),
+    ],
+    "deeplabv3": [
+        ("resnet18", NetworkOptions(pooling_window=40, squeeze_excitation=True, encoder_width=SMALL)),
+    ],
+    "deeplabv3plus": [
+        ("resnet18", NetworkOptions(pooling_window=1000, squeeze_excitation=True, encoder_width=SMALL)),
+    ],
+    "segnet": [
+        ("vgg16", NetworkOptions(pooling_window=600, squeeze_excitation=True, encoder_width=SMALL)),
     ],
     "fcn8s": [
         ("vgg16", NetworkOptions(decoder_channels=(4, 4), upsampling="transposed", encoder_width=SMALL)),

@@ -135,17 +135,52 @@ class Crop(nn.Module):
         return str(self.pixels)
 
 
+class WindowPool(nn.Module):
+    """The mean over a window around each cell of a coarse grid; near the borders over what of it is in the map.
+
+    One pixel comes out per cell of `cell` x `cell` image pixels. The window is the cell and `window` / 2 image
+    pixels on every side of it, rounded up to whole cells.
+    """
+
+    def __init__(self, window: int, *, cell: int, stride: int) -> None:
+        super().__init__()
+        self.window, self.factor = window, cell // stride
+        reach = -(-window // (2 * cell))
+        side = 2 * reach + 1
+        self.cells = nn.AvgPool2d(self.factor) if self.factor > 1 else nn.Identity()
+        # one axis after the other: a mean over a rectangle is a mean of means
+        self.rows = nn.AvgPool2d((side, 1), stride=1, padding=(reach, 0), count_include_pad=False)
+        self.columns = nn.AvgPool2d((1, side), stride=1, padding=(0, reach), count_include_pad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] at the stride of the map to [N, C, h, w] at that of the cells."""
+        averaged: Tensor = self.columns(self.rows(self.cells(x)))
+        return averaged
+
+    def extra_repr(self) -> str:
+        """The window, for printing."""
+        return f"{self.window} pixels"
+
+
+def image_pool(window: int | None, *, cell: int, stride: int) -> nn.Module:
+    """The mean over the image, or with a `window` in image pixels the one around each cell of the coarse grid."""
+    return nn.AdaptiveAvgPool2d(1) if window is None else WindowPool(window, cell=cell, stride=stride)
+
+
 class SqueezeExcitation(nn.Module):
     """Weigh each channel by what the whole map shows. Hu, Shen, Sun: Squeeze-and-Excitation Networks, 2018.
 
     x * sigmoid(W2 relu(W1 mean(x) + b1) + b2), the mean over all pixels; the layer between has a `reduction`th of
-    the channels, but never less than 8.
+    the channels, but never less than 8. With a `WindowPool` the mean is that of a window, and the weights are
+    interpolated from its cells.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 16) -> None:
+    def __init__(self, channels: int, *, reduction: int = 16, pool: nn.Module | None = None) -> None:
         super().__init__()
         between = max(8, channels // reduction)
-        self.squeeze = nn.AdaptiveAvgPool2d(1)
+        self.squeeze = pool or nn.AdaptiveAvgPool2d(1)
+        factor = pool.factor if isinstance(pool, WindowPool) else 1
+        self.enlarge = Upsample("bilinear", channels, factor=factor) if factor > 1 else nn.Identity()
         self.reduce = nn.Conv2d(channels, between, 1)
         self.relu = nn.ReLU(inplace=True)
         self.expand = nn.Conv2d(between, channels, 1)
@@ -154,7 +189,8 @@ class SqueezeExcitation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to the same size."""
         weights: Tensor = self.gate(self.expand(self.relu(self.reduce(self.squeeze(x)))))
-        return x * weights
+        weighed: Tensor = x * self.enlarge(weights)
+        return weighed
 
 
 class SeparableConv(nn.Sequential):
@@ -168,16 +204,16 @@ class SeparableConv(nn.Sequential):
 
 
 class ImageNorm(nn.Module):
-    """Batch normalisation of one pixel per image: a batch of one image has no spread, and takes the running one."""
+    """Batch normalisation of few pixels: a single one in the whole batch has no spread, and takes the running one."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, 1, 1] to the same size."""
+        """[N, C, h, w] to the same size."""
         norm = self.norm
-        if self.training and x.shape[0] == 1:
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
             return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         normed: Tensor = norm(x)
         return normed
@@ -187,7 +223,7 @@ class ASPP(nn.Module):
     """Atrous spatial pyramid pooling. Chen, Papandreou, Schroff, Adam: Rethinking Atrous Convolution, 2017.
 
     Side by side a 1 x 1 convolution, a dilated 3 x 3 convolution per rate, and the mean of the whole map put
-    everywhere; a 1 x 1 convolution joins them.
+    everywhere, or with `pool` that around each pixel; a 1 x 1 convolution joins them.
     """
 
     def __init__(
@@ -198,6 +234,7 @@ class ASPP(nn.Module):
         *,
         separable: bool = False,
         norm: Norm = "batch",
+        pool: nn.Module | None = None,
     ) -> None:
         super().__init__()
         dilated = SeparableConv if separable else ConvNormAct
@@ -207,7 +244,7 @@ class ASPP(nn.Module):
                 *(dilated(inputs, outputs, dilation=rate, norm=norm) for rate in rates),
             ]
         )
-        self.image = nn.Sequential(nn.AdaptiveAvgPool2d(1), *_one_pixel(inputs, outputs, norm))
+        self.image = nn.Sequential(pool or nn.AdaptiveAvgPool2d(1), *_one_pixel(inputs, outputs, norm))
         self.project = ConvNormAct(outputs * (len(rates) + 2), outputs, kernel=1, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ DIALS = frozenset(
         "head_kernel",
         "padding",
         "patch",
+        "pooling_window",
         "rates",
         "squeeze_excitation",
         "stacks",
@@ -142,6 +143,18 @@ class Decoder(nn.Module):
                     f"{dial} is {getattr(options, dial)!r}, and {type(self).__name__} has no such option",
                     remedy=f"leave it out; it has: {heeded}",
                 )
+        if options.pooling_window is not None:
+            self._check_window(options)
+
+    def _check_window(self, options: NetworkOptions) -> None:
+        """Refuse a pooling window where nothing is pooled over the image, or maps are no whole cells."""
+        pooled = options.squeeze_excitation or "rates" in self.dials  # a pyramid has an image pool
+        if not pooled or options.padding == "valid":
+            why = "valid padding cuts its maps" if pooled else "nothing is averaged over the image"
+            raise OptionError(
+                f"pooling_window is {options.pooling_window}, and {why}",
+                remedy="leave it out" if pooled else "leave it out, or set squeeze_excitation",
+            )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits [N, outputs, H / stride, W / stride]."""
@@ -163,6 +176,9 @@ class NetworkOptions:
             map of that size lie.
         norm: Normalisation in the decoder, and in encoders that are not tied to published weights.
         squeeze_excitation: Weigh channels by what the whole image shows, in every decoder block.
+        pooling_window: Image pixels over which squeeze-and-excitation and the image pool of a pyramid average around
+            each place, rounded up to an odd number of the deepest strides; None for the whole image. With a window
+            the network sees no further than its layers reach, so that scenes can be mapped exactly in tiles.
         dropout: Share of decoder channels dropped before the head, 0..1.
         one_logit: Two classes only: one logit for the second class instead of two.
         head_kernel: Size of the last convolution, 1 or 3.
@@ -178,6 +194,7 @@ class NetworkOptions:
     upsampling: Upsampling | None = None
     norm: Norm = "batch"
     squeeze_excitation: bool | None = None
+    pooling_window: int | None = None
     dropout: float = 0.0
     one_logit: bool = False
     head_kernel: int | None = None
@@ -192,6 +209,11 @@ class NetworkOptions:
         if self.decoder_channels is not None and min(self.decoder_channels, default=0) < 1:
             raise OptionError(
                 f"decoder_channels is {self.decoder_channels}", remedy="give positive widths, coarse to fine"
+            )
+        if self.pooling_window is not None and self.pooling_window < 1:
+            raise OptionError(
+                f"pooling_window is {self.pooling_window}",
+                remedy="give a number of pixels such as 512, or leave it out",
             )
         if not 0 <= self.dropout < 1:
             raise OptionError(f"dropout is {self.dropout}", remedy="give a number in 0..1, below 1")

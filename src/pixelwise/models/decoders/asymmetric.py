@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from pixelwise.models.blocks import ASPP
+from pixelwise.models.blocks import ASPP, image_pool
 from pixelwise.models.decoders.unet import UNet
 from pixelwise.models.interfaces import Level, NetworkOptions
 
@@ -26,7 +26,9 @@ REACH = 96  # rate times stride of the narrowest branch
 class AsymmetricUNet(UNet):
     """A U-Net's expanding path made light, on a pyramid."""
 
-    dials = frozenset({"decoder_channels", "upsampling", "squeeze_excitation", "head_kernel", "rates"})
+    dials = frozenset(
+        {"decoder_channels", "upsampling", "squeeze_excitation", "head_kernel", "rates", "pooling_window"}
+    )
     convolutions = 1
     widths = (64, 48, 32, 24, 16)
 
@@ -36,7 +38,8 @@ class AsymmetricUNet(UNet):
             options = replace(options, squeeze_excitation=True)
         super().__init__([*levels[:-1], replace(deepest, channels=BRIDGE)], options, outputs)
         rates = options.rates or tuple(max(1, REACH * branch // deepest.stride) for branch in (1, 2, 3))
-        self.aspp = ASPP(deepest.channels, BRIDGE, rates, separable=True, norm=options.norm)
+        pool = image_pool(options.pooling_window, cell=deepest.stride, stride=deepest.stride)
+        self.aspp = ASPP(deepest.channels, BRIDGE, rates, separable=True, norm=options.norm, pool=pool)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The encoder's maps, finest first, to logits [N, outputs, H / stride, W / stride]."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import OptionError
-from pixelwise.models.blocks import ASPP, ConvNormAct, SeparableConv, SqueezeExcitation, Upsample
+from pixelwise.models.blocks import ASPP, ConvNormAct, SeparableConv, SqueezeExcitation, Upsample, image_pool
 from pixelwise.models.decoders.levels import by_stride, chosen_upsampling, need_strides, need_widths
 from pixelwise.models.interfaces import Decoder, Level, NetworkOptions
 
@@ -32,16 +32,25 @@ class DeepLabV3(Decoder):
     """Pyramid, convolution, classes; logits at the encoder's output stride."""
 
     output_stride = 8
-    dials = frozenset({"decoder_channels", "upsampling", "squeeze_excitation", "head_kernel", "rates"})
+    dials = frozenset(
+        {"decoder_channels", "upsampling", "squeeze_excitation", "head_kernel", "rates", "pooling_window"}
+    )
 
     def __init__(self, levels: Sequence[Level], options: NetworkOptions, outputs: int) -> None:
         super().__init__(levels, options, outputs)
         self.stride = _stopped("deeplabv3", levels, options.output_stride or self.output_stride)
         chosen_upsampling("deeplabv3", options, "bilinear")
         width = (need_widths(options, 1, 1, "of the pyramid") or (WIDTH,))[0]
-        self.aspp = ASPP(levels[-1].channels, width, options.rates or RATES, norm=options.norm)
+        pool = image_pool(options.pooling_window, cell=self.stride, stride=self.stride)
+        self.aspp = ASPP(levels[-1].channels, width, options.rates or RATES, norm=options.norm, pool=pool)
         self.convolution = ConvNormAct(width, width, norm=options.norm)
-        self.weigh = SqueezeExcitation(width) if options.squeeze_excitation else nn.Identity()
+        self.weigh = (
+            SqueezeExcitation(
+                width, pool=image_pool(options.pooling_window, cell=self.stride, stride=self.stride)
+            )
+            if options.squeeze_excitation
+            else nn.Identity()
+        )
         self.dropout = nn.Dropout2d(options.dropout)
         kernel = options.head_kernel or 1
         self.head = nn.Conv2d(width, outputs, kernel, padding=kernel // 2)
@@ -57,7 +66,9 @@ class DeepLabV3Plus(Decoder):
     """The pyramid's map enlarged to stride 4 and joined with the encoder's map there."""
 
     output_stride = 16
-    dials = frozenset({"decoder_channels", "upsampling", "squeeze_excitation", "head_kernel", "rates"})
+    dials = frozenset(
+        {"decoder_channels", "upsampling", "squeeze_excitation", "head_kernel", "rates", "pooling_window"}
+    )
 
     def __init__(self, levels: Sequence[Level], options: NetworkOptions, outputs: int) -> None:
         super().__init__(levels, options, outputs)
@@ -68,12 +79,15 @@ class DeepLabV3Plus(Decoder):
         width, low = (*(given or (WIDTH,)), LOW_WIDTH)[:2]
         norm, rates = options.norm, options.rates or RATES
         self.place = by_stride(levels)[LOW_STRIDE]
-        self.aspp = ASPP(levels[-1].channels, width, rates, separable=True, norm=norm)
+        window = options.pooling_window
+        pool = image_pool(window, cell=deepest, stride=deepest)
+        self.aspp = ASPP(levels[-1].channels, width, rates, separable=True, norm=norm, pool=pool)
         self.convolution = SeparableConv(width, width, norm=norm)
         self.enlarge = Upsample(mode, width, factor=deepest // LOW_STRIDE)
         self.reduce = ConvNormAct(levels[self.place].channels, low, kernel=1, norm=norm)
         self.join = SeparableConv(width + low, width, norm=norm)
-        self.weigh = SqueezeExcitation(width) if options.squeeze_excitation else nn.Identity()
+        fine = image_pool(window, cell=deepest, stride=LOW_STRIDE)
+        self.weigh = SqueezeExcitation(width, pool=fine) if options.squeeze_excitation else nn.Identity()
         self.dropout = nn.Dropout2d(options.dropout)
         kernel = options.head_kernel or 1
         self.head = nn.Conv2d(width, outputs, kernel, padding=kernel // 2)

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from pixelwise.models.blocks import ConvNormAct, SqueezeExcitation, Upsample
+from pixelwise.models.blocks import ConvNormAct, SqueezeExcitation, Upsample, image_pool
 from pixelwise.models.decoders.levels import chosen_upsampling, need_halving, need_widths
 from pixelwise.models.interfaces import Decoder, Level, NetworkOptions
 
@@ -24,7 +24,9 @@ from pixelwise.models.interfaces import Decoder, Level, NetworkOptions
 class Stage(nn.Module):
     """Enlarge to the size of the encoder's map, then convolve to each of `widths` in turn."""
 
-    def __init__(self, upsample: Upsample, widths: Sequence[int], options: NetworkOptions) -> None:
+    def __init__(
+        self, upsample: Upsample, widths: Sequence[int], options: NetworkOptions, pool: nn.Module
+    ) -> None:
         super().__init__()
         self.upsample = upsample
         layers = [
@@ -32,7 +34,7 @@ class Stage(nn.Module):
             for before, after in pairwise([upsample.channels, *widths])
         ]
         self.convolutions = nn.Sequential(*layers)
-        self.weigh = SqueezeExcitation(widths[-1]) if options.squeeze_excitation else nn.Identity()
+        self.weigh = SqueezeExcitation(widths[-1], pool=pool) if options.squeeze_excitation else nn.Identity()
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         """[N, C, H, W] and the encoder's map [N, G, 2 H, 2 W] to [N, widths[-1], 2 H, 2 W]."""
@@ -43,7 +45,9 @@ class Stage(nn.Module):
 class SegNet(Decoder):
     """One stage per map of the encoder, coarse to fine."""
 
-    dials = frozenset({"decoder_channels", "upsampling", "squeeze_excitation", "head_kernel"})
+    dials = frozenset(
+        {"decoder_channels", "upsampling", "squeeze_excitation", "head_kernel", "pooling_window"}
+    )
 
     def __init__(self, levels: Sequence[Level], options: NetworkOptions, outputs: int) -> None:
         super().__init__(levels, options, outputs)
@@ -64,7 +68,8 @@ class SegNet(Decoder):
             widths = [inner] * (convolutions - 1) + ([] if last else [after])
             factor = stride // level.stride
             upsample = Upsample(mode, channels, guide=level.channels, factor=factor)
-            self.stages.append(Stage(upsample, widths, options))
+            pool = image_pool(options.pooling_window, cell=levels[-1].stride, stride=level.stride)
+            self.stages.append(Stage(upsample, widths, options, pool))
             channels, stride = widths[-1], level.stride
         kernel = options.head_kernel or 3
         self.dropout = nn.Dropout2d(options.dropout)

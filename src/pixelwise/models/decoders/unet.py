@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import OptionError
-from pixelwise.models.blocks import ConvNormAct, Crop, SqueezeExcitation, Upsample
+from pixelwise.models.blocks import ConvNormAct, Crop, SqueezeExcitation, Upsample, image_pool
 from pixelwise.models.decoders.levels import by_stride, need_halving, need_widths
 from pixelwise.models.interfaces import Decoder, Level, NetworkOptions
 
@@ -27,7 +27,7 @@ class UpBlock(nn.Module):
     """Double the map, join it with the encoder's map of that size, convolve.
 
     `skip` is the number of channels of that map, 0 where there is none, and `crop` how many of its pixels are cut
-    off on every side.
+    off on every side; `pool` is what squeeze-and-excitation averages with.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class UpBlock(nn.Module):
         skip: int,
         crop: int = 0,
         convolutions: int = 2,
+        pool: nn.Module,
     ) -> None:
         super().__init__()
         self.upsample = Upsample(options.upsampling or "nearest", inputs, outputs=outputs, guide=skip)
@@ -51,7 +52,7 @@ class UpBlock(nn.Module):
                 for before, after in pairwise(widths)
             )
         )
-        self.weigh = SqueezeExcitation(outputs) if options.squeeze_excitation else nn.Identity()
+        self.weigh = SqueezeExcitation(outputs, pool=pool) if options.squeeze_excitation else nn.Identity()
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """[N, inputs, H, W] and [N, skip, 2 H, 2 W] to [N, outputs, 2 H, 2 W]."""
@@ -67,7 +68,9 @@ class UpBlock(nn.Module):
 class UNet(Decoder):
     """The expanding path: one block per doubling, coarse to fine, with a skip wherever the encoder has that size."""
 
-    dials = frozenset({"decoder_channels", "upsampling", "squeeze_excitation", "head_kernel", "padding"})
+    dials = frozenset(
+        {"decoder_channels", "upsampling", "squeeze_excitation", "head_kernel", "padding", "pooling_window"}
+    )
     convolutions: ClassVar[int] = 2
     widths: ClassVar[tuple[int, ...]] = (256, 128, 64, 32, 16)
 
@@ -91,7 +94,13 @@ class UNet(Decoder):
             crop = (margin - skip.margin) // stride
             self.blocks.append(
                 UpBlock(
-                    channels, width, options, skip=skip.channels, crop=crop, convolutions=self.convolutions
+                    channels,
+                    width,
+                    options,
+                    skip=skip.channels,
+                    crop=crop,
+                    convolutions=self.convolutions,
+                    pool=image_pool(options.pooling_window, cell=deepest.stride, stride=stride),
                 )
             )
             self.places.append(place)
