@@ -103,9 +103,75 @@ def test_one_bad_scene_does_not_stop_the_others(
     for name in ("a", "c"):
         tif(tmp_path / "in" / f"{name}.tif", picture(60, 70), **PLACE)
     tif(tmp_path / "in" / "b.tif", picture(60, 70)[:, :, :2], **PLACE)
-    assert run(["predict", str(bundle), str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
-    assert "the scene has 2 bands, the model takes 3" in capsys.readouterr().err
+    arguments = ["predict", str(bundle), str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert run(arguments) == 1
+    said = capsys.readouterr()
+    assert said.err.count("error: ") == 1
+    assert "b.tif: the scene has 2 bands, the model takes 3" in said.err
+    assert [line.split()[:2] for line in said.out.splitlines()[:3]] == [
+        ["a.tif", "done"],
+        ["b.tif", "failed"],
+        ["c.tif", "done"],
+    ]
     assert below(tmp_path / "out") == ["labels/a.tif", "labels/c.tif"]
+    assert run([*arguments, "--resume", "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert [Path(scene["labels"]).name for scene in answer["scenes"]] == ["a.tif", "c.tif"]
+    assert [Path(error["file"]).name for error in answer["failed"]] == ["b.tif"]
+
+
+def test_no_scene_that_can_be_mapped(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        tif(tmp_path / "in" / f"{name}.tif", picture(60, 70)[:, :, :2], **PLACE)
+    assert run(["predict", str(bundle), str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
+    assert "none of 2 scenes" in capsys.readouterr().err
+
+
+def test_a_list_of_scenes_is_spread(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b", "c"):
+        tif(tmp_path / "in" / f"{name}.tif", picture(60, 70), **PLACE)
+    listed = tmp_path / "scenes.txt"
+    listed.write_text(f"# of 2026\nin/a.tif\n\n{tmp_path / 'in' / 'c.tif'}\n")
+    alone, spread = tmp_path / "alone", tmp_path / "spread"
+    assert run(["predict", str(bundle), f"@{listed}", "-o", str(alone)]) == 0
+    more = ["--spread", "local", "--workers", "2", "--json"]
+    assert run(["predict", str(bundle), f"@{listed}", "-o", str(spread), *more]) == 0
+    assert below(alone) == below(spread) == ["labels/a.tif", "labels/c.tif"]
+    for name in below(alone):
+        assert (alone / name).read_bytes() == (spread / name).read_bytes()
+    assert "a.tif: 0.0 Mpx to compute" in capsys.readouterr().err
+
+
+def test_a_mosaic_is_one_scene(bundle: Path, tmp_path: Path) -> None:
+    image = picture(60, 70)
+    tif(tmp_path / "in" / "whole.tif", image, **PLACE)
+    for name, left, right in (("west", 0, 40), ("east", 40, 70)):
+        place = PLACE | {"transform": PLACE["transform"] @ rasterio.Affine.translation(left, 0)}
+        tif(tmp_path / "in" / f"{name}.tif", image[:, left:right], **place)
+    listed = tmp_path / "town.txt"
+    listed.write_text("in/west.tif\nin/east.tif\n")
+    out = tmp_path / "out"
+    assert run(["predict", str(bundle), f"@{listed}", "--mosaic", "-o", str(out)]) == 0
+    assert run(["predict", str(bundle), str(tmp_path / "in" / "whole.tif"), "-o", str(out)]) == 0
+    assert below(out) == ["labels/town.tif", "labels/whole.tif"]
+    with (
+        rasterio.open(out / "labels" / "town.tif") as town,
+        rasterio.open(out / "labels" / "whole.tif") as whole,
+    ):
+        assert town.transform == whole.transform
+        assert np.array_equal(town.read(1), whole.read(1))
+
+
+@pytest.mark.parametrize("text", [None, "", "# nothing\n"])
+def test_lists_of_nothing_are_refused(
+    text: str | None, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if text is not None:
+        (tmp_path / "scenes.txt").write_text(text)
+    assert run(["predict", str(bundle), f"@{tmp_path / 'scenes.txt'}", "-o", str(tmp_path / "out")]) == 2
+    assert "list" in capsys.readouterr().err
 
 
 def test_finished_scenes_stay_with_resume(bundle: Path, tmp_path: Path) -> None:
@@ -127,6 +193,11 @@ def test_finished_scenes_stay_with_resume(bundle: Path, tmp_path: Path) -> None:
         (["--objects"], "a.tif is a scene"),
         (["https://a.b/c.tif"], "--allow-remote"),
         (["-o", "IN"], "contains the input"),
+        (["--mosaic"], "is no list"),
+        (["--workers", "2"], "add --spread local"),
+        (["--spread", "lokal"], "did you mean 'local'"),
+        (["--spread", "local", "--workers", "0"], "give 1 or more"),
+        (["--spread", "local", "--ray-address", "auto"], "add --spread ray"),
     ],
 )
 def test_refusals(

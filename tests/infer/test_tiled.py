@@ -54,6 +54,18 @@ LOCAL: dict[str, tuple[str, str, NetworkOptions]] = {
         "resnet18",
         NetworkOptions(encoder_width=0.125, decoder_channels=(16, 8), rates=(1, 2)),
     ),
+    "asymmetric_unet": (
+        "asymmetric_unet",
+        "resnet18",
+        NetworkOptions(encoder_width=0.125, rates=(1, 2), pooling_window=96),
+    ),
+    "weighed_unet": (
+        "unet",
+        "resnet18",
+        NetworkOptions(
+            encoder_width=0.125, squeeze_excitation=True, pooling_window=64, decoder_channels=(16, 8, 8)
+        ),
+    ),
     "fullres": ("fullres", "image", NetworkOptions(decoder_channels=(8, 8))),
     "patch": ("patch", "small_cnn", NetworkOptions(encoder_width=0.125, patch=(32, 8))),
     "mobilenet": ("unet", "mobilenet_v1", NetworkOptions(encoder_width=0.125, decoder_channels=(8,) * 5)),
@@ -133,17 +145,17 @@ def test_labels_and_logits_are_those_of_the_whole_image(
             window = torch.empty(1, 1, piece.tile.window.height, piece.tile.window.width)
         full = model.full_size(seen[-1], window)[0]
         want, got = whole[(slice(None), *core)], full[(slice(None), *inner)]
-        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5 * float(want.abs().max().clamp(min=1)))
+        scale = float(want.abs().max().clamp(min=1))
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5 * scale)
         top = want.topk(2, dim=0).values
-        clear = (top[0] - top[1] > 1e-4).numpy()
+        clear = (top[0] - top[1] > 1e-4 + 2e-5 * scale).numpy()
         ties += int((~clear).sum())
         assert (piece.labels == want.argmax(0).numpy())[clear].all()
     assert ties < 0.01 * image.shape[0] * image.shape[1]
 
 
 def test_every_decoder_is_covered() -> None:
-    """But one that sees the whole image in more than one place."""
-    assert {name for name, _, _ in LOCAL.values()} == {*DECODERS} - {"asymmetric_unet"}
+    assert {name for name, _, _ in LOCAL.values()} == {*DECODERS}
 
 
 @pytest.mark.parametrize("case", ["unet", "unet_valid", "patch", "fullres"])
@@ -216,6 +228,7 @@ def test_networks_that_see_everything_are_refused_with_the_choice(
     with pytest.raises(OptionError, match=found) as caught:
         TiledNetwork(model, (30_000, 30_000))
     assert "--overlap" in caught.value.remedy
+    assert ("network.pooling_window" in caught.value.remedy) == (found == "squeeze")
     assert len(TiledNetwork(model, (30_000, 30_000), options=TileOptions(overlap=64)).plan) > 1
     assert len(TiledNetwork(model, (200, 300)).plan) == 1  # fits in one window: nothing to be exact about
 

@@ -11,7 +11,7 @@ import typer
 
 from pixelwise.cli.averaging import Averaging, parse_scales
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.scenes import SceneSettings, map_all, parse_overlap, scene_dict
+from pixelwise.cli.scenes import SceneSettings, map_all, parse_overlap, scene_dict, summary
 from pixelwise.cli.shift import ShiftCheck, warn_of_shift
 from pixelwise.cli.terms import Json, Model, emit
 from pixelwise.errors import OptionError
@@ -72,26 +72,56 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Of scenes: https, s3, gs and az addresses may be read.")
     ] = False,
+    mosaic: Annotated[
+        bool, typer.Option("--mosaic", help="Of scenes: what @FILE lists are the parts of one.")
+    ] = False,
+    spread: Annotated[
+        str | None,
+        typer.Option(metavar="WHERE", help="Of scenes: over processes (local) or a cluster (ray)."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="With --spread: how many; they share the cores.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="With --spread ray: of a running cluster.")
+    ] = None,
     shift_check: ShiftCheck = True,
     json: Json = False,
-) -> None:
+) -> int:
     """Answer for images with a model of any task.
 
     Class maps as index PNGs with the classes' colours and overlays; of scenes (large georeferenced TIFFs) as
-    GeoTIFFs; classes.csv; reconstructions; boxes.csv and pictures with the box drawn in.
+    GeoTIFFs; classes.csv; reconstructions; boxes.csv and pictures with the box drawn in. @FILE stands for the inputs
+    that a text file lists.
     """
     from pixelwise.infer import EngineChoice, ObjectOptions, predict_files
+    from pixelwise.infer.placed import listed
     from pixelwise.infer.predictor import temperatures_of
     from pixelwise.models.bundle import load_network
 
     if not objects and (skip or min_area != 1):
         raise OptionError("--skip and --min-area say which objects are written", remedy="add --objects")
+    if spread is None and (workers is not None or ray_address is not None):
+        raise OptionError(
+            "--workers and --ray-address say how scenes are spread",
+            remedy="add --spread local or --spread ray",
+        )
     averaging = Averaging(flips, parse_scales(scales), tuple(ensemble or ()), uncertainty)
     settings = SceneSettings(
-        parse_overlap(overlap), confidence, resume, allow_remote, engine, objects, averaging=averaging.named
+        parse_overlap(overlap),
+        confidence,
+        resume,
+        allow_remote,
+        engine,
+        objects,
+        spread,
+        workers,
+        ray_address,
+        mosaic,
+        averaging=averaging.named,
     )
     network = load_network(model)
-    shift = warn_of_shift(network, inputs, out, wanted=shift_check)
+    shift = warn_of_shift(network, listed(inputs), out, wanted=shift_check)
     averaged = averaging.of(network, engine)
 
     def map_images(images: Sequence[Path]) -> list[Path]:
@@ -107,11 +137,20 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
                 progress=bar,
             )
 
-    written, scenes = map_all(network, inputs, out, settings=settings, map_images=map_images)
+    written, outcomes = map_all(network, inputs, out, settings=settings, map_images=map_images)
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
     if json:
         told: dict[str, Any] = {"task": network.task, "written": [str(path) for path in written]}
         if confidence:
             told["calibrated"] = averaged is None and temperatures_of(network) is not None
-        emit(told | shift | ({"scenes": [scene_dict(scene) for scene in scenes]} if scenes else {}))
+        if outcomes:
+            told["scenes"] = [scene_dict(one.result) for one in outcomes if one.result is not None]
+            told["failed"] = [error.as_dict() for error in errors]
+        emit(told | shift)
     else:
+        if len(outcomes) > 1:
+            print(summary(outcomes))
         print(f"{len(written)} {'file' if len(written) == 1 else 'files'} in {out}")
+    return 1 if errors else 0

@@ -13,6 +13,7 @@ from pixelwise.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from pixelwise.infer.sceneoptions import SceneProgress, SceneResult
+    from pixelwise.infer.spread import SceneOutcome
     from pixelwise.infer.windows import Overlap
     from pixelwise.models.network import Network
     from pixelwise.models.segmenter import Segmenter
@@ -44,6 +45,10 @@ class SceneSettings:
     allow_remote: bool
     engine: str
     objects: bool
+    spread: str | None = None
+    workers: int | None = None
+    address: str | None = None
+    mosaic: bool = False
     averaging: str = ""  # the option of `Averaging` that was given, if any
 
 
@@ -54,19 +59,20 @@ def map_all(
     *,
     settings: SceneSettings,
     map_images: Callable[[Sequence[Path]], list[Path]],
-) -> tuple[list[Path], list[SceneResult]]:
+) -> tuple[list[Path], list[SceneOutcome]]:
     """Images by `map_images`, scenes tile by tile: all files written, and what came of the scenes.
 
     Raises:
-        DataError: some inputs could not be mapped; the others were.
+        DataError: none of several scenes could be mapped.
         UnreadableError, OptionError, OutputError: see `predict_files` and `predict_scene`.
     """
-    from pixelwise.infer.placed import place_labels, told_apart
+    from pixelwise.infer.placed import listed, mosaics, place_labels, told_apart
     from pixelwise.models.segmenter import Segmenter
 
     if not isinstance(network, Segmenter):
+        inputs = listed(inputs)
         return map_images(inputs), []
-    found = told_apart(inputs, out)
+    found = mosaics(inputs) if settings.mosaic else told_apart(listed(inputs), out)
     if settings.objects and found.scenes:
         raise OptionError(
             f"--objects is for images, and {Path(found.scenes[0][0]).name} is a scene",
@@ -82,31 +88,33 @@ def map_all(
         written = map_images(found.images)
         for job in found.placed:
             written.append(place_labels(job, network.classes, out / "labels" / f"{job.name}.png"))
-    scenes = map_scenes(network, found.scenes, out, settings)
-    for scene in scenes:
-        written += [scene.labels] if scene.confidence is None else [scene.labels, scene.confidence]
-    return written, scenes
+    outcomes = map_scenes(network, found.scenes, out, settings)
+    for scene in (outcome.result for outcome in outcomes):
+        if scene is not None:
+            written += [scene.labels] if scene.confidence is None else [scene.labels, scene.confidence]
+    return written, outcomes
 
 
 def map_scenes(
     model: Segmenter, scenes: Sequence[tuple[str, Path]], out: Path, settings: SceneSettings
-) -> list[SceneResult]:
-    """Map scenes one after the other to `out/labels/NAME.tif`; one that cannot be mapped does not stop the others.
+) -> list[SceneOutcome]:
+    """Map scenes to `out/labels/NAME.tif`; one that cannot be mapped does not stop the others.
 
     `auto` is the eager engine here: a map that goes on later must not change engines on the way.
 
     Raises:
-        DataError: some scenes could not be mapped; the others were.
+        PixelwiseError: the only scene could not be mapped.
+        DataError: none of several scenes could.
     """
+    if not scenes:
+        return []
     from pixelwise.infer import open_engine
-    from pixelwise.infer.scenes import SceneOptions, predict_scene
+    from pixelwise.infer.sceneoptions import SceneOptions
+    from pixelwise.infer.spread import SceneJob, open_crew, predict_scenes
     from pixelwise.infer.windows import TileOptions
 
-    running = None
-    if scenes and settings.engine not in ("auto", "eager"):
-        running = open_engine(model, settings.engine)
-    done: list[SceneResult] = []
-    failures: list[DataError] = []
+    engine = "eager" if settings.engine == "auto" else settings.engine
+    jobs = []
     for source, name in scenes:
         options = SceneOptions(
             TileOptions(settings.overlap),
@@ -114,21 +122,36 @@ def map_scenes(
             resume=settings.resume,
             allow_remote=settings.allow_remote,
         )
-        target = out / "labels" / f"{name}.tif"
-        try:
-            with Lines(source) as lines:
-                done.append(
-                    predict_scene(model, source, target, options=options, progress=lines, engine=running)
-                )
-        except DataError as error:
-            error.file = error.file or Path(source)
-            failures.append(error)
-    if len(failures) == 1:
-        raise failures[0]
-    if failures:
-        listed = "".join(f"\n  {error.file}: {error.found}" for error in failures)
-        raise DataError(f"{len(failures)} of {len(scenes)} scenes could not be mapped:{listed}")
-    return done
+        jobs.append(SceneJob(source, out / "labels" / f"{name}.tif", options))
+    running, crew = None, None
+    if settings.spread is not None:
+        crew = open_crew(
+            model, settings.spread, workers=settings.workers, engine=engine, address=settings.address
+        )
+    elif engine != "eager":
+        running = open_engine(model, engine)
+    with ManyLines(alone=crew is None) as lines:
+        outcomes = predict_scenes(model, jobs, crew=crew, engine=running, progress=lines)
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if len(outcomes) == 1 and errors:
+        raise errors[0]
+    if len(errors) == len(outcomes):
+        listed = "".join(f"\n  {error.file}: {error.found}" for error in errors)
+        raise DataError(f"none of {len(outcomes)} scenes could be mapped:{listed}")
+    return outcomes
+
+
+def summary(outcomes: Sequence[SceneOutcome]) -> str:
+    """One line for each scene: what came of it."""
+    names = [Path(outcome.job.source).name for outcome in outcomes]
+    width = max(map(len, names))
+    lines = []
+    for name, outcome in zip(names, outcomes, strict=True):
+        told = outcome.error.found.splitlines()[0] if outcome.error is not None else ""
+        if outcome.result is not None:
+            told = f"{outcome.result.pixels / 1e6:.1f} Mpx in {_clock(outcome.result.seconds)}"
+        lines.append(f"{name:{width}}  {'failed' if outcome.error else 'done  '}  {told}")
+    return "\n".join(lines)
 
 
 def scene_dict(scene: SceneResult) -> dict[str, Any]:
@@ -137,20 +160,42 @@ def scene_dict(scene: SceneResult) -> dict[str, Any]:
     return {**scene.__dict__, **paths, "seconds": round(scene.seconds, 3), "notes": list(scene.notes)}
 
 
+class ManyLines:
+    """Prints how far scenes are: one after the other, or several at a time."""
+
+    def __init__(self, *, alone: bool) -> None:
+        self.alone = alone
+        self.open: dict[str, Lines] = {}
+
+    def __enter__(self) -> ManyLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for lines in self.open.values():
+            lines.close()
+
+    def __call__(self, source: str, told: SceneProgress) -> None:
+        """Show progress of one scene."""
+        if source not in self.open:
+            if self.alone:
+                self.__exit__()
+                self.open = {}
+            self.open[source] = Lines(source, terminal=self.alone and sys.stderr.isatty())
+        self.open[source](told)
+
+
 class Lines:
     """Prints what a scene needs before it starts, then how far it is."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, terminal: bool) -> None:
         self.name = Path(source).name
-        self.terminal = sys.stderr.isatty()
+        self.terminal = terminal
         self.last = 0.0
         self.announced = False
         self.line = ""
 
-    def __enter__(self) -> Lines:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the line."""
         if self.terminal and self.announced:
             print(file=sys.stderr)
 

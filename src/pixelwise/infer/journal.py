@@ -33,6 +33,12 @@ class Subject(NamedTuple):
     core: int
 
 
+def packed(piece: Piece) -> bytes:
+    """The maps of a finished tile as they are kept."""
+    layers = [piece.labels] if piece.confidence is None else [piece.labels, piece.confidence]
+    return zlib.compress(b"".join(layer.tobytes() for layer in layers), 1)
+
+
 class Journal:
     """The finished tiles of one map; `folder` is locked by the caller, and goes when it ends with no tile in it."""
 
@@ -82,11 +88,11 @@ class Journal:
         """Whether a tile is finished."""
         return tile[:2] in self.done
 
-    def add(self, piece: Piece) -> None:
-        """Keep a finished tile."""
-        layers = [piece.labels] if piece.confidence is None else [piece.labels, piece.confidence]
-        data = zlib.compress(b"".join(layer.tobytes() for layer in layers), 1)
-        place, digest = piece.tile[:2], hashlib.sha256(data).hexdigest()
+    def keep(self, tile: Tile, data: bytes) -> None:
+        """Keep a finished tile that was `packed`; one that is kept already stays."""
+        place, digest = tile[:2], hashlib.sha256(data).hexdigest()
+        if place in self.done:
+            return
         write_bytes(self._file(place), data)
         append_line(self.folder / LINES, json.dumps({"tile": place, "sha256": digest}))
         self.done[place] = digest

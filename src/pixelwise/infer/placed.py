@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data.read import read_mask
-from pixelwise.errors import PixelwiseError
+from pixelwise.errors import OptionError, PixelwiseError
 from pixelwise.files import write_bytes
 from pixelwise.geo import raster
+from pixelwise.geo.mosaic import MARK, read_list
 from pixelwise.geo.reader import REMOTE, RasterFacts, open_raster
 from pixelwise.geo.writer import MapLayer, encoded_layer
 from pixelwise.infer.jobs import Job, find_jobs
@@ -36,6 +37,35 @@ class Inputs:
     scenes: tuple[tuple[str, Path], ...]
     placed: tuple[Job, ...]
     images: tuple[Path, ...]
+
+
+def listed(inputs: Sequence[Path]) -> list[Path]:
+    """Inputs with every `@FILE` replaced by what that text file lists, see `read_list`.
+
+    Raises:
+        UnreadableError: there is no such list, it is no text, or empty.
+    """
+    found: list[Path] = []
+    for given in inputs:
+        if str(given).startswith(MARK) and not given.exists():
+            found += read_list(Path(str(given)[len(MARK) :]))
+        else:
+            found.append(given)
+    return found
+
+
+def mosaics(inputs: Sequence[Path]) -> Inputs:
+    """Every `@FILE` as one scene, whose parts it lists.
+
+    Raises:
+        OptionError: something else among the inputs.
+    """
+    for given in inputs:
+        if not str(given).startswith(MARK):
+            raise OptionError(
+                f"--mosaic, and {given} is no list", remedy="write the parts into a text file and give @FILE"
+            )
+    return Inputs(tuple((str(given), Path(Path(str(given)[len(MARK) :]).stem)) for given in inputs), (), ())
 
 
 def told_apart(inputs: Sequence[Path], out: Path) -> Inputs:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pixelwise.infer.predictor import Precision, computed
@@ -19,34 +21,47 @@ class _Reached(Exception):
     """All that is averaged has been computed."""
 
 
-def measured(
+Sums = dict[str, tuple[NDArray[np.float64], int]]  # per pooling layer: sums over pixels of its map, how many
+
+
+def summed(
     model: Segmenter,
     pools: Sequence[str],
     plan: TilePlan,
     windows: Iterable[tuple[Tile, Callable[[], Image]]],
     precision: Precision | None,
-) -> dict[str, Tensor]:
-    """What the pooling layers `pools` return for the whole raster: float32 [1, C, 1, 1] by name.
+) -> Iterator[Sums]:
+    """What each tile adds to the averages that the pooling layers `pools` take over the whole raster.
 
-    The maps that they average are cut to the cores, which partition them as the raster is partitioned. Sums are
-    taken in float64.
+    The maps that they average are cut to the cores, which partition them as the raster is partitioned.
     """
-    sums: dict[str, Tensor] = {}
-    pixels = dict.fromkeys(pools, 0)
 
-    def run(tile: Tile) -> Callable[[Tensor], None]:
-        def compute(images: Tensor) -> None:
+    def run(tile: Tile) -> Callable[[Tensor], Sums]:
+        def compute(images: Tensor) -> Sums:
+            found = {}
             for name, features in _reached(model, pools, images).items():
                 kept = features[(0, slice(None), *_share(tile, plan, features))].double()
-                sums[name] = sums.get(name, 0) + kept.sum(dim=(1, 2)).cpu()
-                pixels[name] += kept[0].numel()
+                found[name] = kept.sum(dim=(1, 2)).cpu().numpy(), kept[0].numel()
+            return found
 
         return compute
 
     for tile, image in windows:
-        with computed(model, [image()], precision, run(tile)):
-            pass
-    return {name: (sums[name] / pixels[name]).float().reshape(1, -1, 1, 1) for name in pools}
+        with computed(model, [image()], precision, run(tile)) as sums:
+            yield sums
+
+
+def averaged(pools: Sequence[str], parts: Iterable[Sums]) -> dict[str, Tensor]:
+    """What the pooling layers return for the whole raster, float32 [1, C, 1, 1]; sums are added in the order given."""
+    totals: dict[str, NDArray[np.float64]] = {}
+    pixels = dict.fromkeys(pools, 0)
+    for part in parts:
+        for name, (sums, count) in part.items():
+            totals[name] = totals[name] + sums if name in totals else sums
+            pixels[name] += count
+    return {
+        name: torch.from_numpy(totals[name] / pixels[name]).float().reshape(1, -1, 1, 1) for name in pools
+    }
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pixelwise.errors import DataError
+from pixelwise.geo.mosaic import MosaicReader
 from pixelwise.geo.reader import RasterFacts, RasterReader
 from pixelwise.infer.predictor import DTYPES
 from pixelwise.infer.windows import Window
@@ -22,7 +23,7 @@ class SceneReader:
     from all values would reach beyond its own pixels. Integers stay as they are in the file.
     """
 
-    def __init__(self, raster: RasterReader, model: Segmenter, drop_alpha: bool) -> None:
+    def __init__(self, raster: RasterReader | MosaicReader, model: Segmenter, drop_alpha: bool) -> None:
         self.raster, self.drop_alpha = raster, drop_alpha
         self.size = raster.size
         self.mean = np.asarray(model.normalization.mean, np.float32)

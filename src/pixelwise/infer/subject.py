@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pixelwise.geo.mosaic import parts_of
 from pixelwise.geo.reader import REMOTE
 from pixelwise.models.segmenter import Segmenter
 
@@ -32,19 +33,29 @@ def document_digest(document: dict[str, Any]) -> str:
 
 
 def file_digest(path: str | Path, stop: Event) -> str:
-    """SHA-256 of a local file, unless `stop` is set meanwhile; unknown for one that is elsewhere."""
-    if REMOTE.match(str(path)):
-        return "unknown: read over the network"
+    """SHA-256 of a local file, unless `stop` is set meanwhile; unknown for one that is elsewhere.
+
+    Of a mosaic, that of all its parts one after the other.
+    """
     digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while not stop.is_set() and (part := stream.read(1 << 20)):
-            digest.update(part)
+    for part in parts_of(path):
+        if REMOTE.match(part):
+            return "unknown: read over the network"
+        with Path(part).open("rb") as stream:
+            while not stop.is_set() and (data := stream.read(1 << 20)):
+                digest.update(data)
     return digest.hexdigest()
 
 
 def stamp_of(path: str | Path) -> tuple[int, int]:
-    """Bytes and time of the last change; zeros for a file that is elsewhere."""
-    if REMOTE.match(str(path)):
-        return 0, 0
-    state = Path(path).stat()
-    return state.st_size, state.st_mtime_ns
+    """Bytes and time of the last change, of a mosaic a number that stands for those of all parts; zeros elsewhere."""
+    stamps = []
+    for part in parts_of(path):
+        if REMOTE.match(part):
+            stamps.append((0, 0))
+        else:
+            state = Path(part).stat()
+            stamps.append((state.st_size, state.st_mtime_ns))
+    if len(stamps) == 1:
+        return stamps[0]
+    return sum(size for size, _ in stamps), int(document_digest({"stamps": stamps})[:15], 16)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from pixelwise.errors import OptionError
 from pixelwise.infer.ahead import ahead
 from pixelwise.infer.blend import Blender, Rows
 from pixelwise.infer.engine import Engine, open_engine
-from pixelwise.infer.pools import held, measured
+from pixelwise.infer.pools import Sums, averaged, held, summed
 from pixelwise.infer.predictor import Precision, as_array, computed, temperatures_of
 from pixelwise.infer.windows import (
     ArrayReader,
@@ -36,6 +37,14 @@ FIXED = 96 * 1024**2  # bytes of libraries and threads that only start when they
 AHEAD = 2  # windows read while the network runs
 
 
+class Planned(NamedTuple):
+    """What is known of a network on a raster once it has been planned, for another process to go by."""
+
+    plan: TilePlan
+    facts: Surroundings
+    core: int
+
+
 class TiledNetwork:
     """A network with the plan by which it goes over a raster.
 
@@ -56,8 +65,11 @@ class TiledNetwork:
         precision: Precision | None = None,
         resident: int = 0,
         engine: Engine | None = None,
+        planned: Planned | None = None,
     ) -> None:
         """Plan `model` on a raster of `size`, beside `resident` bytes that the process holds already.
+
+        With `planned` nothing is traced or chosen again.
 
         Raises:
             OptionError: `exact` is asked of a network that sees the whole image in more than one place.
@@ -65,12 +77,20 @@ class TiledNetwork:
         self.model, self.precision = model, precision
         self.engine = engine or open_engine(model, "eager", precision=precision)
         self.options = options or TileOptions()
-        self.facts = surroundings(model)
+        self.facts = surroundings(model) if planned is None else planned.facts
         self.averages: dict[str, Tensor] = {}
         self.resident = resident
-        self.plan = self._plan(size)
+        if planned is None:
+            self.plan = self._plan(size)
+        else:
+            self.plan, self.core = planned.plan, planned.core
         exact = self.options.overlap == "exact" and len(self.plan) > 1
         self.passes = 2 if exact and self.facts.pools else 1
+
+    @property
+    def planned(self) -> Planned:
+        """What another process needs to make the same tiles."""
+        return Planned(self.plan, self.facts, self.core)
 
     @property
     def memory(self) -> int:
@@ -108,15 +128,18 @@ class TiledNetwork:
                 piece = self._piece(tile, window, confidence)
             yield piece
 
-    def _average(self, reader: Reader, step: Callable[[], None]) -> None:
-        images = ahead(lambda tile: reader.read(tile.window).image, [*self.plan], depth=AHEAD)
+    def sums(self, reader: Reader, tiles: Iterable[Tile]) -> Iterator[Sums]:
+        """What each of some tiles adds to the averages over the raster."""
+        images = ahead(lambda tile: reader.read(tile.window).image, tiles, depth=AHEAD)
+        yield from summed(self.model, self.facts.pools, self.plan, images, self.precision)
 
-        def counted() -> Iterator[tuple[Tile, Callable[[], Image]]]:
-            for item in images:
-                yield item
+    def _average(self, reader: Reader, step: Callable[[], None]) -> None:
+        def counted() -> Iterator[Sums]:
+            for part in self.sums(reader, self.plan):
+                yield part
                 step()
 
-        self.averages = measured(self.model, self.facts.pools, self.plan, counted(), self.precision)
+        self.averages = averaged(self.facts.pools, counted())
 
     def _piece(self, tile: Tile, window: Window, confidence: bool) -> Piece:
         inner = tile.core.within(tile.window)
@@ -140,7 +163,8 @@ class TiledNetwork:
         start = max(0, min(row for row, _ in wanted) - 1)
         blender = Blender(self.plan, max(2, len(self.model.classes)), start, temperatures_of(self.model))
         rows = Rows(self.plan, start, self.plan.rows[start].start)
-        tiles = (tile for row in range(start, len(self.plan.rows)) for tile in self.plan.in_row(row))
+        stop = min(len(self.plan.rows), max(row for row, _ in wanted) + 2)
+        tiles = (tile for row in range(start, stop) for tile in self.plan.in_row(row))
         for tile, read in ahead(lambda tile: reader.read(tile.window), tiles, depth=AHEAD):
             window = read()
             if window.empty is None or not window.empty.all():
@@ -225,9 +249,11 @@ def _halo(facts: Surroundings, overlap: Overlap) -> tuple[int, int]:
         side = -(-BLEND // facts.stride) * facts.stride
         return side, side
     if facts.halo is None:
+        local = "; or train with --set network.pooling_window=512, which keeps it local"
         raise OptionError(
             f"no tile can be exact: the network sees the whole image through {facts.whole}",
-            remedy="give --overlap 256 (pixels of context around a tile, an approximation), or --overlap blend",
+            remedy="give --overlap 256 (pixels of context around a tile, an approximation), or --overlap blend"
+            + local * ("AdaptiveAvgPool2d" in facts.whole),
         )
     return facts.halo
 
