@@ -130,7 +130,8 @@ def _cosines() -> Grey:
     places = (np.arange(SIDE) + 0.5) * np.pi / SIDE
     waves = np.cos(np.arange(WAVES)[:, None] * places) * np.sqrt(2 / SIDE)
     waves[0] /= np.sqrt(2)
-    return waves.astype(np.float32)
+    cosines: Grey = waves.astype(np.float32)
+    return cosines
 
 
 @lru_cache(maxsize=1)
