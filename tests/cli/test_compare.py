@@ -92,3 +92,17 @@ def test_what_cannot_be_compared_is_refused(a, b, more, said, models, shapes, ca
 def test_a_run_given_twice_is_refused(models, shapes, capsys):
     assert run(["compare", f"{models[0]},{models[0]}", str(models[1]), str(shapes)]) == 2
     assert "names a model twice" in capsys.readouterr().err
+
+
+def test_evaluate_sums_up_runs(models, shapes, capsys, tmp_path):
+    first, *others = (str(path) for path in models[:3])
+    more = [word for path in others for word in ("--runs", path)]
+    out = ["--split", "train", "-o", str(tmp_path / "out"), "--json"]
+    assert run(["evaluate", first, str(shapes), *more, *out]) == 0
+    told = json.loads(capsys.readouterr().out)
+    train = pw.open_dataset(shapes).train
+    each = [pw.evaluate(pw.load(path), train).mean_iou for path in models[:3]]
+    stored = json.loads((tmp_path / "out" / "runs.json").read_text())
+    assert stored == told["runs"] and told["mean_iou"] == each[0]
+    assert stored["mean_iou"]["mean"] == pytest.approx(np.mean(each))
+    assert stored["mean_iou"]["standard_deviation"] == pytest.approx(np.std(each, ddof=1))

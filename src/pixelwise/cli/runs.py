@@ -12,7 +12,8 @@ from pixelwise.cli.bars import Bar
 from pixelwise.cli.terms import Classes, Data, Json, Model, Seed, Splits, emit, open_data, parse_size
 
 if TYPE_CHECKING:
-    from pixelwise.data.dataset import Dataset
+    from pixelwise.data.dataset import Dataset, Split
+    from pixelwise.evaluation.comparison import RunsSummary
     from pixelwise.evaluation.report import Context
     from pixelwise.evaluation.terminal import AnyScores
 
@@ -118,12 +119,17 @@ def evaluate(  # noqa: PLR0913  see train
     check: Annotated[
         bool, typer.Option(help="Check all files of DATA too and put the findings into the report.")
     ] = True,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="OTHER", help="Another seed of the recipe; may be repeated. All are summed up."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Score a model of any task on a dataset: scores.json and a report that opens offline."""
     from pixelwise.errors import OptionError
     from pixelwise.evaluation import evaluate as score
     from pixelwise.evaluation import render
+    from pixelwise.evaluation.comparisonreport import summary_text
     from pixelwise.evaluation.scores import evaluate as score_segmenter
     from pixelwise.models.bundle import BundleFacts, load_network
     from pixelwise.models.segmenter import Segmenter
@@ -146,11 +152,35 @@ def evaluate(  # noqa: PLR0913  see train
     else:
         with Bar("images") as bar:
             scores = score(network, chosen, out=out, title=title, progress=bar)
+    summary = _summed_up(runs, scores, chosen, out) if runs else None
     if json:
-        emit(scores.as_dict())
+        emit(scores.as_dict() if summary is None else {**scores.as_dict(), "runs": summary.as_dict()})
     else:
         print(f"{name} split of {dataset.root} ({dataset.split_origin})\n{render(scores)}")
+        if summary is not None:
+            print(f"\n{1 + len(runs or [])} runs together\n{summary_text(summary)}\n")
         print(f"report  {out / 'report.html'}\nscores  {out / 'scores.json'}")
+
+
+def _summed_up(runs: list[Path], scores: AnyScores, split: Split, out: Path) -> RunsSummary:
+    """Scores of several runs of one recipe on the same images, with what seeds and images make of them."""
+    from pixelwise.data.groups import find_groups
+    from pixelwise.errors import OptionError
+    from pixelwise.evaluation.comparison import summarise_runs
+    from pixelwise.evaluation.scores import evaluate
+    from pixelwise.files import write_json
+    from pixelwise.metrics import Scores
+    from pixelwise.models.bundle import load
+
+    if not isinstance(scores, Scores):
+        raise OptionError("--runs with a network that does not segment", remedy="leave --runs out")
+    every = [scores]
+    for run in runs:
+        with Bar(f"images, {run.name}") as bar:
+            every.append(evaluate(load(run), split, progress=bar))
+    summary = summarise_runs(every, find_groups(split))
+    write_json(out / "runs.json", summary.as_dict())
+    return summary
 
 
 def _context(model: Path, dataset: Dataset, classes: Path | None, split: str, *, check: bool) -> Context:
