@@ -16,7 +16,7 @@ from pixelwise.models.segmenter import Segmenter
 from pixelwise.report.page import training_page
 from pixelwise.training.correction import can_undo, undo_weights
 from pixelwise.training.fingerprints import affordable, fingerprint_of
-from pixelwise.training.log import spoken
+from pixelwise.training.log import spoken, stored_course
 from pixelwise.training.run import CHECKPOINT, REPORT, Run
 from pixelwise.training.session import FINAL_SHARE, Session
 from pixelwise.training.tasks import Judged
@@ -61,7 +61,7 @@ def finish(session: Session) -> Run:
 
 def write_page(session: Session, scores: dict[str, Any] | None = None) -> None:
     """Write report.html: the curves, the settings, the scores so far."""
-    rows = [row for row in session.log.rows() if "event" not in row]
+    rows = stored_course(session.folder)
     facts = session.facts({})
     page = training_page(
         rows,
