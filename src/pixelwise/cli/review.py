@@ -51,7 +51,7 @@ def labels(  # noqa: PLR0913  the command line has more options than a function 
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any option, such as optim.lr=1e-3.")
     ] = None,
     band: Annotated[int, typer.Option(help="Boundaries may be off by as many pixels.")] = 3,
-    min_area: Annotated[int, typer.Option(help="Smaller regions are left out, in pixels.")] = 100,
+    min_area: Annotated[int, typer.Option(help="Smaller regions are left out, in pixels.")] = 60,
     shown: Annotated[int, typer.Option(help="Regions on the page; the patch holds all.")] = 100,
     classes: Classes = None,
     splits: Splits = None,

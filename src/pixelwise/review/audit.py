@@ -124,8 +124,8 @@ def find_label_errors(
             for name, labels, shares in judged(_network(fold, options.device), fold.unseen):
                 regions += suspects_in(name, labels, shares, evidence, suspects)
                 done.one()
-        regions = ranked(regions)
-        write_patch(folder / PATCH, _patch(regions, data))
+        regions = ranked(regions, images.names)
+        write_patch(folder / PATCH, patch_of(regions, data))
         write_text(folder / PAGE, _page(regions[: audit.shown], len(regions), folds, data, options, folder))
     in_images = len({region.image for region in regions})
     return Found(len(regions), in_images, len(images), folder / PAGE, folder / PATCH)
@@ -216,7 +216,8 @@ def _evidence(fold: Fold, device: str, classes: int, done: _Count) -> Evidence:
     return evidence
 
 
-def _patch(regions: Sequence[Region], data: Dataset) -> Patch:
+def patch_of(regions: Sequence[Region], data: Dataset) -> Patch:
+    """Ranked regions as a patch of which nothing is accepted."""
     names = [spec.name for spec in data.classes]
     corrections = [
         Correction(

@@ -10,13 +10,14 @@ Departures, because examples are pixels here. Neighbouring pixels are judged tog
 steps of labels of the suggested class are left out: there the two disagree about where a boundary runs. An image
 counts by the square root of its pixels of a class, so that one large wrong region does not set a threshold. And what
 ranks a region is not how sure the network is, but how much better its answer fits labels of the suggested class than
-labels of the given one: a network that always takes one class for another says nothing by doing so again.
+labels of the given one: a network that always takes one class for another says nothing by doing so again. Nor does one
+that contradicts the images before and after in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,12 @@ Shares = NDArray[np.float32]  # [K, H, W], probabilities
 FLOOR = 1e-2
 """Added to expected answers before their logarithm: a class that never is the answer may be one some day."""
 
+GROWTH = 0.4
+"""Scores grow with this power of the pixels: pixels of a region err together, so far less than their number."""
+
+REACH = 3
+"""Images to both sides, in order of their names, that tell whether a network is confused itself."""
+
 
 @dataclass(frozen=True)
 class SuspectOptions:
@@ -44,7 +51,7 @@ class SuspectOptions:
     """
 
     band: int = 3
-    min_area: int = 100
+    min_area: int = 60
 
     def __post_init__(self) -> None:
         if not 0 <= self.band <= 64:
@@ -63,7 +70,7 @@ class Region:
         runs: Its pixels within the box, see `review.patch`.
         given: The class it is labelled as.
         suggested: The class whose labels fit the network's answer best.
-        score: How much better, times the square root of its pixels; regions are ranked by it.
+        score: How much better, times a power of its pixels; see `ranked`.
     """
 
     image: str
@@ -172,12 +179,33 @@ def suspects_in(
             if gain > 0:
                 box = (place[0].start, place[1].start, place[0].stop, place[1].stop)
                 runs = tuple(to_runs(grown[place] == number))
-                yield Region(image, box, runs, given, suggested, gain * area**0.5)
+                yield Region(image, box, runs, given, suggested, gain * area**GROWTH)
 
 
-def ranked(regions: Sequence[Region]) -> list[Region]:
-    """Regions with the most probable errors first."""
-    return sorted(regions, key=lambda region: (-region.score, region.image, region.box))
+def ranked(regions: Sequence[Region], names: Sequence[str], reach: int = REACH) -> list[Region]:
+    """Regions with the most probable errors first; their scores are what is left of what they had.
+
+    Slips of labelling occur in one image, while a network that does not know an object contradicts all images that
+    show it. So a score is divided by one plus twice the mean, over the neighbouring images, of the strongest region
+    of the same kind there, in units of that score.
+
+    Args:
+        regions: Of `suspects_in`, of all images.
+        names: Of all images that were judged, in an order in which neighbours show similar things.
+        reach: So many images to both sides are neighbours.
+    """
+    places = {name: place for place, name in enumerate(names)}
+    strongest: dict[tuple[int, int, int], float] = {}
+    for region in regions:
+        key = (places[region.image], region.given, region.suggested)
+        strongest[key] = max(strongest.get(key, 0.0), region.score)
+    left = []
+    for region in regions:
+        place, near = places[region.image], [o for o in range(-reach, reach + 1) if o]
+        around = [strongest.get((place + o, region.given, region.suggested), 0.0) for o in near]
+        mean = sum(around) / max(1, len(near))
+        left.append(replace(region, score=region.score**2 / (region.score + 2 * mean)))
+    return sorted(left, key=lambda region: (-region.score, region.image, region.box))
 
 
 def _doubted(
