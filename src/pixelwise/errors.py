@@ -5,20 +5,37 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class PixelwiseError(Exception):
     """Base of all errors of pixelwise: one finding in one sentence, and its remedy in another.
 
-    `code` is stable and machine-readable (`mask-value`), `file` the file it is about, if any.
+    `code` is stable and machine-readable (`mask-value`), `file` the file it is about, if any. Where pixels are
+    wrong, `value` is what they hold (a number, or a colour as `#rrggbb`), `count` how many there are and
+    `position` the column and row (x, y) of the first.
     """
 
     code = "error"
 
-    def __init__(self, found: str, *, remedy: str = "", file: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        found: str,
+        *,
+        remedy: str = "",
+        file: str | Path | None = None,
+        code: str = "",
+        value: int | float | str | None = None,
+        count: int | None = None,
+        position: tuple[int, int] | None = None,
+    ) -> None:
         self.found = found
         self.remedy = remedy
         self.file = None if file is None else Path(file)
+        self.code = code or type(self).code
+        self.value = value
+        self.count = count
+        self.position = position
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -26,10 +43,14 @@ class PixelwiseError(Exception):
         fix = f"\n  fix: {self.remedy}" if self.remedy else ""
         return f"{where}{self.found}{fix}"
 
-    def as_dict(self) -> dict[str, str | None]:
-        """The error as plain values, for `--json`."""
+    def as_dict(self) -> dict[str, Any]:
+        """The error as plain values, for `--json`; `value`, `count` and `position` where they are known."""
         file = None if self.file is None else str(self.file)
-        return {"code": self.code, "file": file, "found": self.found, "remedy": self.remedy}
+        # NaN and infinity are no JSON.
+        value = str(self.value) if isinstance(self.value, float) else self.value
+        details = {"value": value, "count": self.count, "position": self.position and list(self.position)}
+        known = {name: detail for name, detail in details.items() if detail is not None}
+        return {"code": self.code, "file": file, "found": self.found, "remedy": self.remedy, **known}
 
 
 class DataError(PixelwiseError):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,10 @@ def test_palette_masks_are_indices_unless_told() -> None:
 
 def test_nodata_is_ignored_unless_it_is_a_class() -> None:
     assert TWO.to_labels(RawMask(np.array([[0, 9]]), nodata=9)).tolist() == [[0, 255]]
-    assert TWO.to_labels(RawMask(np.array([[0, 1]]), nodata=0)).tolist() == [[0, 1]]
+    with pytest.raises(MaskError, match="declares 0 as nodata, and 0 is class"):
+        TWO.to_labels(RawMask(np.array([[0, 1]]), nodata=0))
+    declared = replace(TWO, values={0: 0, 1: 1})
+    assert declared.to_labels(RawMask(np.array([[0, 1]]), nodata=0)).tolist() == [[0, 1]]
 
 
 specs = st.lists(st.integers(0, 0xFFFFFF), min_size=2, max_size=8, unique=True)

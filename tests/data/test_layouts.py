@@ -252,4 +252,4 @@ def test_links_in_a_circle_and_dangling(write_pairs: Writer) -> None:
     (root / "images" / "b.png").symlink_to(root / "nowhere.png")
     layout = find_pairs(root)
     assert [item.name for item in layout.items] == ["a"]
-    assert [problem.file and problem.file.name for problem in layout.problems] == ["b.png"]
+    assert [problem.file and problem.file.name for problem in layout.problems] == ["b.png", "again"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,12 +32,30 @@ def sample(
         print(f"dataset  {written}\nnext     pixelwise check {written}")
 
 
-def check(
+def check(  # noqa: PLR0913  the command line has more options than a function should
     data: Data,
     classes: Classes = None,
     splits: Splits = None,
     leaks: Leaks = False,
     split_to: SplitTo = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", metavar="DIR", help="Write check.html and check.json there.", show_default=False),
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write there what could be done about the errors, to read and edit; with --fix: do what it says.",
+            show_default=False,
+        ),
+    ] = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT", help="Write a corrected copy there; DATA stays as it is.", show_default=False
+        ),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Say what is in a folder of images and masks, what is wrong with it and how to mend it.
@@ -45,7 +64,13 @@ def check(
     """
     from pixelwise.data.check import check_dataset, render
 
-    report = check_dataset(data, classes=classes, split=splits)
+    with Bar("reading images") as bar:
+        report = check_dataset(data, classes=classes, split=splits, progress=bar)
+    page = None
+    if out is not None:
+        from pixelwise.data.checkpage import write_check
+
+        page = write_check(report, out)
     found = None
     if report.ok and (leaks or split_to is not None):
         found = look(data, classes, splits, split_to)
@@ -55,4 +80,11 @@ def check(
         print(render(report))
         if found is not None:
             print(f"\n{found.render()}")
+        if page is not None:
+            print(f"report    {page}")
+    if recipe is not None or fix is not None:
+        from pixelwise.data.fixes import mend
+
+        for line in mend(report, recipe, fix, classes=classes):
+            print(line, file=sys.stderr)
     return 0 if report.ok else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -54,7 +55,13 @@ def load_arrays(file: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         raise UnreadableError(
             f"cannot be read: {error.strerror}", file=file, remedy="check the path"
         ) from error
+    if not stat.S_ISREG(state.st_mode):  # a named pipe would block for ever
+        raise UnreadableError("not a regular file", file=file, remedy="remove it from the folder")
     return _load_once(file, state.st_mtime_ns, state.st_size)
+
+
+MAX_BYTES = 8_000_000_000
+"""Arrays are held in memory; larger files are refused before they are unpacked."""
 
 
 @lru_cache(maxsize=8)
@@ -63,6 +70,7 @@ def _load_once(file: Path, _changed: int, _size: int) -> tuple[NDArray[Any], NDA
     try:
         # numpy.load leaves the file open when it is damaged, hence the stream of our own.
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            _refuse_too_large(archive, file)
             missing = [name for name in ("images", "labels") if name not in archive.files]
             if missing:
                 raise LayoutError(
@@ -79,6 +87,16 @@ def _load_once(file: Path, _changed: int, _size: int) -> tuple[NDArray[Any], NDA
         ) from error
     _check_shapes(images, labels, file)
     return (images[..., None] if images.ndim == 3 else images), labels
+
+
+def _refuse_too_large(archive: Any, file: Path) -> None:
+    size = sum(entry.file_size for entry in archive.zip.infolist())
+    if size > MAX_BYTES:
+        raise UnreadableError(
+            f"its arrays take {size:,} bytes unpacked; {MAX_BYTES:,} are allowed",
+            file=file,
+            remedy="cut it into several files, or save the images as PNG",
+        )
 
 
 def _check_shapes(images: NDArray[Any], labels: NDArray[Any], file: Path) -> None:

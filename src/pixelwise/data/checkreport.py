@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pixelwise.data.classes import ClassTable
+from pixelwise.data.items import Item
 from pixelwise.data.layouts import Task
 from pixelwise.errors import PixelwiseError
 from pixelwise.types import IGNORE, Normalization, SplitName
@@ -21,8 +23,8 @@ class Finding:
     level: Level
     problem: PixelwiseError
 
-    def as_dict(self) -> dict[str, str | None]:
-        """Level, code, file, found and remedy as plain values."""
+    def as_dict(self) -> dict[str, Any]:
+        """Level, code, file, found and remedy as plain values; value, count and position where pixels are wrong."""
         return {"level": self.level, **self.problem.as_dict()}
 
 
@@ -38,11 +40,28 @@ class ClassShare:
 
 
 @dataclass(frozen=True)
+class SplitShare:
+    """Pixels of each class in one split, and those that count nowhere; images where the task is classification."""
+
+    pixels: tuple[int, ...]
+    ignored: int
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How often the values of a band lie in equal steps from `low` to `high`, over some pixels of some images."""
+
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """The contents of a dataset and every finding of one pass over all its files.
 
     `sizes` holds (height, width, images), the most frequent first; `pixels` counts all pixels, the `ignored`
-    among them; for classification they count images.
+    among them; for classification they count images. `samples` are a few items that show every class between them.
     """
 
     root: Path
@@ -58,6 +77,10 @@ class CheckReport:
     normalization: Normalization | None
     notes: tuple[str, ...]
     findings: tuple[Finding, ...]
+    by_split: dict[SplitName, SplitShare] = field(default_factory=dict)
+    histograms: tuple[Histogram, ...] = ()
+    samples: tuple[Item, ...] = ()
+    table: ClassTable | None = None
 
     @property
     def ok(self) -> bool:
@@ -94,6 +117,13 @@ class CheckReport:
             "ignored": self.ignored,
             "normalization": normalization
             and {"mean": list(normalization.mean), "std": list(normalization.std)},
+            "by_split": {
+                split: {"pixels": list(share.pixels), "ignored": share.ignored}
+                for split, share in self.by_split.items()
+            },
+            "histograms": [
+                {"low": band.low, "high": band.high, "counts": list(band.counts)} for band in self.histograms
+            ],
             "notes": list(self.notes),
             "findings": [finding.as_dict() for finding in self.findings],
         }

@@ -51,6 +51,7 @@ class ClassTable:
         if self.by_color and mask.palette is not None:
             return self._from_colors(_through_palette(runs, mask.palette, file), file)
         self._refuse_undeclared_binary(runs, file)
+        self._refuse_class_declared_empty(runs, mask.nodata, file)
         table = {value: self._index_of(value, mask.nodata) for value in runs.values.tolist()}
         return self._filled(runs, table, file)
 
@@ -146,6 +147,10 @@ class ClassTable:
         return MaskError(
             f"{found}, first at row {row}, column {column}{others}; {allowed}",
             file=file,
+            code="mask-color" if colors else "mask-value",
+            value=shown[0] if colors else int(shown[0]),
+            count=int(counts[worst]),
+            position=(column, row),
             remedy="give every class of classes.yaml its colour: {name: ..., color: '#rrggbb'}"
             if colors and not self.colors
             else f"add the class to classes.yaml, or let it count nowhere: ignore: [{ignore}]",
@@ -176,6 +181,29 @@ class ClassTable:
         names = self.names if len(self.names) > 1 else ("background", "foreground")
         raise undeclared_binary(int(runs.counts[1]), runs.first(1), names, file)
 
+    def _refuse_class_declared_empty(self, runs: Runs, nodata: int | None, file: str | Path | None) -> None:
+        """A value that is a class only by its position and that the file declares empty may be either."""
+        if nodata is None or nodata not in runs.values or self.values is not None:
+            return
+        index = self._index_of(nodata, None)
+        if index is None or index == IGNORE:
+            return
+        which = int(np.searchsorted(runs.values, nodata))
+        row, column = runs.first(which)
+        every = ", ".join(f"{value}: {quoted(name)}" for value, name in enumerate(self.names))
+        rest = ", ".join(f"{v}: {quoted(name)}" for v, name in enumerate(self.names) if v != nodata)
+        raise MaskError(
+            f"the file declares {nodata} as nodata, and {nodata} is class {self.names[index]!r} "
+            f"({int(runs.counts[which])} pixels, first at row {row}, column {column})",
+            file=file,
+            code="mask-nodata",
+            value=nodata,
+            count=int(runs.counts[which]),
+            position=(column, row),
+            remedy=f"if it is the class, say so in classes.yaml: values: {{{every}}}\n"
+            f"  if these pixels count nowhere: ignore: [{nodata}] and values: {{{rest}}}",
+        )
+
 
 def undeclared_binary(
     count: int, first: tuple[int, int], names: tuple[str, ...], file: str | Path | None
@@ -185,6 +213,10 @@ def undeclared_binary(
         f"holds only the values 0 and 255 ({count} pixels of 255, first at row {first[0]}, column "
         f"{first[1]}), and nothing says whether 255 is a class or means ignore",
         file=file,
+        code="mask-binary",
+        value=IGNORE,
+        count=count,
+        position=(first[1], first[0]),
         remedy="put this into classes.yaml:\n"
         f"    classes: [{', '.join(f'{{name: {quoted(name)}}}' for name in names)}]\n"
         f"    values: {{0: {quoted(names[0])}, 255: {quoted(names[1])}}}\n"

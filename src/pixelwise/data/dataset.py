@@ -14,6 +14,7 @@ from pixelwise.data.assign import SplitChoice, assign
 from pixelwise.data.classes import ClassTable
 from pixelwise.data.items import Item, Labelled, Pair, Row, Window
 from pixelwise.data.layouts import Task, find_pairs
+from pixelwise.data.places import refuse_other_place, without_empty
 from pixelwise.data.read import ImageSize, RawMask, image_size, read_image, read_mask
 from pixelwise.data.scenes import window_image, window_labels
 from pixelwise.data.tables import choose_table
@@ -110,7 +111,7 @@ class Split:
         if self.task == "classify":
             raise DataError("has a class per image, not per pixel", remedy="use split.classified(index)")
         item = self.items[index]
-        return self.table.to_labels(raw_mask(item), files_of(item)[-1])
+        return without_empty(item, self.table.to_labels(raw_mask(item), files_of(item)[-1]))
 
     def _target(self, item: Item) -> int:
         if isinstance(item, Labelled):
@@ -216,6 +217,7 @@ def image_of(item: Item) -> Image:
 def raw_mask(item: Item) -> RawMask:
     """The mask of an item as stored; an item of a classification dataset has none."""
     if isinstance(item, Pair):
+        refuse_other_place(item)
         return read_mask(item.mask)
     if isinstance(item, Window):
         return RawMask(window_labels(item))
@@ -239,6 +241,7 @@ def size_mismatch(item: Item, image: Sequence[int], labels: Sequence[int]) -> Ma
     return MaskError(
         f"the mask is {labels[1]} x {labels[0]} pixels, its image {image[1]} x {image[0]}{hint}",
         file=files_of(item)[-1],
+        code="mask-size",
         remedy="export the mask at the size of the image; pixelwise does not guess which way to resize",
     )
 

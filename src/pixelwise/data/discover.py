@@ -97,12 +97,20 @@ class Discovery:
                 raise MaskError(
                     f"value {value} is negative ({at})",
                     file=file,
+                    code="mask-value",
+                    value=value,
+                    count=count,
+                    position=(column, row),
                     remedy=f"write a classes.yaml with the classes and: ignore: [{value}]",
                 )
             if value > IGNORE:
                 raise ClassesError(
                     f"value {value} ({at}) would mean {value + 1} classes; {MAX_CLASSES} are possible",
                     file=file,
+                    code="mask-value",
+                    value=value,
+                    count=count,
+                    position=(column, row),
                     remedy="write a classes.yaml that says which value is which: values: {0: background, "
                     f"{value}: building}}; if these are instance numbers, use the class masks instead",
                 )

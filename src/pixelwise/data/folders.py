@@ -6,14 +6,15 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pixelwise.data.items import natural_key
-from pixelwise.errors import LayoutError, UnreadableError
+from pixelwise.errors import DataError, LayoutError, UnreadableError
 from pixelwise.types import SplitName
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
 _MAX_DEPTH = 6
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"Rar!")
 
 # In order of preference, where a dataset has several.
 IMAGE_WORDS = ("images", "image", "imgs", "img", "jpegimages", "imagery", "photos", "photo", "pictures",
@@ -56,10 +57,26 @@ class _Meaning:
     word: str = ""
 
 
-def list_folders(root: Path) -> tuple[list[Folder], dict[str, int]]:
-    """All folders below `root` that hold image files, and how many other files there are by suffix.
+class Listing(NamedTuple):
+    """What lies below a folder.
 
-    Hidden files and folders, and what operating systems leave behind, are passed over.
+    Attributes:
+        folders: Folders that hold image files.
+        others: How many other files there are by suffix.
+        junk: Hidden files and folders, and what operating systems leave behind; passed over.
+        loops: Links to folders that are read already; passed over.
+        outside: Links that lead out of the folder; followed.
+    """
+
+    folders: list[Folder]
+    others: dict[str, int]
+    junk: int
+    loops: list[DataError]
+    outside: list[Path]
+
+
+def list_folders(root: Path) -> Listing:
+    """All folders below `root` that hold image files, and what else there is.
 
     Raises:
         LayoutError: `root` is missing or no folder.
@@ -67,28 +84,40 @@ def list_folders(root: Path) -> tuple[list[Folder], dict[str, int]]:
     """
     if not root.exists():
         raise LayoutError("no such folder", file=root, remedy="check the path")
+    _refuse_archive(root)
     if not root.is_dir():
         raise LayoutError("is no folder", file=root, remedy="give the folder that holds images and masks")
+    home = os.path.realpath(root)
     folders: list[Folder] = []
     others: dict[str, int] = {}
-    pending, seen = [root], set[str]()
+    loops: list[DataError] = []
+    outside: list[Path] = []
+    junk = 0
+    pending, seen = [root], dict[str, Path]()
     while pending:
         path = pending.pop()
         real = os.path.realpath(path)
-        if real in seen:  # a link back to a folder above
+        if real in seen:
+            first = seen[real].relative_to(root).as_posix()
+            found = f"a link to a folder that is read already ({first if first != '.' else 'DATA itself'})"
+            loops.append(LayoutError(found, file=path, code="link-loop", remedy="remove the link"))
             continue
-        seen.add(real)
-        inside, files = _entries(path)
+        seen[real] = path
+        entries = _entries(path)
+        inside, files = entries.folders, entries.files
+        junk += entries.junk
+        outside += [link for link in entries.links if not _inside(link, home)]
         parts = path.relative_to(root).parts
         if len(parts) < _MAX_DEPTH:
-            pending += inside
+            pending += sorted(inside, reverse=True, key=lambda folder: (folder.is_symlink(), folder.name))
         images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
         for file in files:
             if file.suffix.lower() not in IMAGE_SUFFIXES:
                 others[file.suffix.lower()] = others.get(file.suffix.lower(), 0) + 1
         if images:
             folders.append(_folder(path, parts, sorted(images, key=lambda file: natural_key(file.name))))
-    return sorted(folders, key=lambda folder: natural_key(str(folder.path))), others
+    ordered = sorted(folders, key=lambda folder: natural_key(str(folder.path)))
+    return Listing(ordered, others, junk, loops, sorted(outside))
 
 
 def split_word(name: str) -> SplitName | None:
@@ -97,19 +126,53 @@ def split_word(name: str) -> SplitName | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _entries(path: Path) -> tuple[list[Path], list[Path]]:
+def _refuse_archive(root: Path) -> None:
+    if not root.is_file():
+        return
+    with root.open("rb") as stream:
+        start = stream.read(265)
+    if start.startswith(_ARCHIVES) or start[257:262] == b"ustar":
+        raise LayoutError(
+            "is an archive; archives are not opened",
+            file=root,
+            code="archive",
+            remedy="unpack it first, and give the folder",
+        )
+
+
+class _Entries(NamedTuple):
+    folders: list[Path]
+    files: list[Path]
+    links: list[Path]
+    junk: int
+
+
+def _entries(path: Path) -> _Entries:
     try:
         with os.scandir(path) as entries:
-            found = [entry for entry in entries if not _is_junk(entry.name)]
-            folders = [path / entry.name for entry in found if entry.is_dir()]
-            files = [path / entry.name for entry in found if not entry.is_dir()]
+            every = list(entries)
     except OSError as error:
         raise UnreadableError(
             f"the folder cannot be listed: {error.strerror}",
             file=path,
             remedy="give yourself permission: chmod u+rx on the folder",
         ) from error
-    return folders, files
+    found = [entry for entry in every if not _is_junk(entry.name)]
+    folders = [path / entry.name for entry in found if _leads_to_a_folder(entry)]
+    files = [path / entry.name for entry in found if not _leads_to_a_folder(entry)]
+    links = [path / entry.name for entry in found if entry.is_symlink()]
+    return _Entries(folders, files, links, len(every) - len(found))
+
+
+def _leads_to_a_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; reading it says what is wrong
+        return False
+
+
+def _inside(link: Path, home: str) -> bool:
+    return os.path.realpath(link).startswith(home.rstrip(os.sep) + os.sep)
 
 
 def _is_junk(name: str) -> bool:

@@ -10,6 +10,27 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a GeoTIFF lies: pixel (column, row) is at (a*column + b*row + c, d*column + e*row + f) of `crs`."""
+
+    affine: tuple[float, float, float, float, float, float]
+    crs: int | None  # EPSG code; None where the file gives none
+
+    def __str__(self) -> str:
+        a, b, c, d, e, f = self.affine
+        turned = f", turned ({b:.6g}, {d:.6g})" if b or d else ""
+        where = f"EPSG:{self.crs} " if self.crs else ""
+        return f"{where}corner ({c:.10g}, {f:.10g}), pixel ({a:.6g}, {e:.6g}){turned}"
+
+    def differs(self, other: Place) -> bool:
+        """Whether pixels lie elsewhere, by more than a hundredth of a pixel at the corner or in size."""
+        if self.crs and other.crs and self.crs != other.crs:
+            return True
+        unit = max(abs(value) for value in (*self.affine[:2], *self.affine[3:5]))
+        return any(abs(x - y) > unit / 100 for x, y in zip(self.affine, other.affine, strict=True))
+
+
+@dataclass(frozen=True)
 class Header:
     """An image file before decoding: `height` and `width` as stored, `bands` and `dtype` as read."""
 
@@ -26,6 +47,8 @@ class Header:
     nodata: int | None = None
     depth: int = 8  # bits per value as stored
     size: int = 0  # bytes of the file
+    blank: float | None = None  # the value of a float image that the file declares empty; may be NaN
+    place: Place | None = None  # where a GeoTIFF lies
 
 
 def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from pixelwise.data.classes import ClassTable
 from pixelwise.data.folders import IMAGE_WORDS, MASK_WORDS, Folder, list_folders
 from pixelwise.data.items import Item, Labelled, Pair, Window, in_order, natural_key
 from pixelwise.data.lists import SplitLists, read_lists
-from pixelwise.data.pairing import Named, Pairing, fold, pair_up, split_by_suffix
+from pixelwise.data.pairing import Named, Pairing, fold, lone, pair_up, split_by_suffix
 from pixelwise.errors import DataError, LayoutError
 from pixelwise.types import SPLITS, SplitName
 
@@ -34,6 +34,7 @@ class Layout:
     notes: list[str] = field(default_factory=list)
     problems: list[DataError] = field(default_factory=list)
     class_names: tuple[str, ...] = ()
+    links: list[Path] = field(default_factory=list)  # that lead out of the folder
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -57,7 +58,8 @@ def find_pairs(root: str | Path, classes: str | Path | ClassTable | None = None)
         return _array_layout([root])
     if scenes.has_scenes(root):
         return _scene_layout(root, classes)
-    folders, others = list_folders(root)
+    listing = list_folders(root)
+    folders, others = listing.folders, listing.others
     if not folders:
         files = [file for file in sorted(root.iterdir()) if file.suffix.lower() == ".npz"]
         if files:
@@ -73,6 +75,10 @@ def find_pairs(root: str | Path, classes: str | Path | ClassTable | None = None)
         layout = _pair_layout(root, _files(images), _files(masks), notes)
     else:
         layout = _layout_without_mask_folders(root, images or plain, notes)
+    layout.problems += listing.loops
+    layout.links = listing.outside
+    if listing.junk:
+        notes.append(f"passed over {listing.junk} hidden files and what operating systems leave behind")
     if not layout.items and not layout.problems:
         raise LayoutError(f"no image has a mask: {'; '.join(layout.notes)}", file=root, remedy=_WANTED)
     _make_names_unique(layout)
@@ -193,7 +199,7 @@ def _pair_layout(
             where = f"the {split} split" if split else "the images outside the split folders"
             notes.append(f"left out {where}: {len(pairing.lone_images)} images without any mask")
             continue
-        layout.problems += _lone(pairing.lone_images, pairing.lone_masks)
+        layout.problems += lone(pairing.lone_images, pairing.lone_masks)
         if pairing.pairs:
             layout.groups[split] = in_order(pairing.pairs)
     if any(layout.groups):
@@ -206,7 +212,7 @@ def _apply_lists(layout: Layout, pairing: Pairing, lists: SplitLists, root: Path
     pairs = {fold(pair.name): pair for pair in pairing.pairs}
     stems = Counter(key.rpartition("/")[2] for key in pairs)
     by_stem = {stem: pair for key, pair in pairs.items() if stems[stem := key.rpartition("/")[2]] == 1}
-    lone = {file.key.rpartition("/")[2]: file for file in pairing.lone_images}
+    alone = {file.key.rpartition("/")[2]: file for file in pairing.lone_images}
     layout.problems += pairing.problems
     used: set[str] = set()
     for split, (file, names) in lists.names.items():
@@ -216,7 +222,7 @@ def _apply_lists(layout: Layout, pairing: Pairing, lists: SplitLists, root: Path
             pair = pairs.get(fold(name)) or by_stem.get(fold(name).rpartition("/")[2])
             if pair is not None:
                 found.append(pair)
-            elif (image := lone.get(fold(name).rpartition("/")[2])) is not None:
+            elif (image := alone.get(fold(name).rpartition("/")[2])) is not None:
                 unmasked.append(image)
             else:
                 missing.append(name)
@@ -231,7 +237,7 @@ def _apply_lists(layout: Layout, pairing: Pairing, lists: SplitLists, root: Path
         if unmasked and not found:
             layout.notes.append(f"left out the {split} split: {len(unmasked)} images without any mask")
         else:
-            layout.problems += _lone(unmasked, [])
+            layout.problems += lone(unmasked, [])
         used |= {pair.name for pair in found}
         if found:
             layout.groups[split] = in_order(dict.fromkeys(found))
@@ -254,26 +260,6 @@ def _place_unlisted(layout: Layout, pairs: list[Pair], *, train_is_listed: bool)
         layout.notes.append(f"train: the {len(pairs)} pairs that no list names")
     else:
         layout.notes.append(f"left out {len(pairs)} pairs that no list names")
-
-
-def _lone(images: list[Named], masks: list[Named]) -> list[DataError]:
-    problems: list[DataError] = [
-        LayoutError(
-            "this image has no mask",
-            file=image.file,
-            remedy=f"add a mask named {image.file.stem}.png beside the other masks, or remove the image",
-        )
-        for image in images
-    ]
-    problems += [
-        LayoutError(
-            "this mask has no image",
-            file=mask.file,
-            remedy=f"add an image named {mask.file.stem} beside the other images, or remove the mask",
-        )
-        for mask in masks
-    ]
-    return problems
 
 
 def _make_names_unique(layout: Layout) -> None:

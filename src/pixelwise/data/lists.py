@@ -29,7 +29,8 @@ def read_lists(root: Path) -> SplitLists:
     for place in _PLACES:
         lists = SplitLists()
         folder = root / place
-        files = sorted(folder.glob("*.txt")) if folder.is_dir() else []
+        # A named pipe would block for ever.
+        files = sorted(file for file in folder.glob("*.txt") if file.is_file()) if folder.is_dir() else []
         for file in files:
             split = SPLIT_WORDS.get(file.stem.lower())
             if split is None:

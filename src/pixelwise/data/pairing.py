@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelwise.data.items import Pair
-from pixelwise.errors import LayoutError
+from pixelwise.errors import DataError, LayoutError
 
 _MASK_AFFIX = re.compile(
     r"^(?:masks?|labels?|gt|seg|annotation)[_\-. ]+|"
@@ -82,6 +82,29 @@ def split_by_suffix(files: Sequence[Named]) -> tuple[list[Named], list[Named]]:
     return [file for file in files if file not in masks], masks
 
 
+def lone(images: list[Named], masks: list[Named]) -> list[DataError]:
+    """The problem of each file that has no partner."""
+    problems: list[DataError] = [
+        LayoutError(
+            "this image has no mask",
+            file=image.file,
+            code="lone-image",
+            remedy=f"add a mask named {image.file.stem}.png beside the other masks, or remove the image",
+        )
+        for image in images
+    ]
+    problems += [
+        LayoutError(
+            "this mask has no image",
+            file=mask.file,
+            code="lone-mask",
+            remedy=f"add an image named {mask.file.stem} beside the other images, or remove the mask",
+        )
+        for mask in masks
+    ]
+    return problems
+
+
 def _by_key(files: Iterable[Named], what: str, result: Pairing) -> tuple[dict[str, Named], set[str]]:
     groups: dict[str, list[Named]] = {}
     for file in files:
@@ -96,6 +119,7 @@ def _by_key(files: Iterable[Named], what: str, result: Pairing) -> tuple[dict[st
             LayoutError(
                 f"ambiguous {what}: {names} {reason}",
                 file=group[0].file,
+                code="name-clash",
                 remedy="rename all but one, together with their partners, or remove them",
             )
         )

@@ -64,15 +64,28 @@ def read_image(path: str | Path) -> Image:
 
     Raises:
         UnreadableError: missing, empty, truncated, animated, too large or not an image.
-        DataError: a float image holds NaN or infinite values.
+        DataError: a float image holds NaN, infinite values or -9999 that the file does not declare empty.
     """
     path = Path(path)
-    with _opened(path) as (stream, header):
-        decode = tiffs.image if header.format == "TIFF" else photos.image
-        image = upright(decode(stream, header), header.orientation)
+    image, header = _decoded(path)
     if image.dtype.kind == "f":
+        empty = _empty(image, header)
+        if empty is not None:
+            image[empty] = 0  # a value of -9999 would spoil the statistics of the bands
         _check_finite(image, path)
     return image
+
+
+def empty_pixels(path: str | Path) -> NDArray[np.bool_] | None:
+    """Where a float image holds the value that the file declares empty [H, W]; None where it declares none.
+
+    Raises:
+        UnreadableError: as `read_image`.
+    """
+    path = Path(path)
+    if read_header(path).blank is None:
+        return None
+    return _empty(*_decoded(path))
 
 
 def read_mask(path: str | Path) -> RawMask:
@@ -88,6 +101,7 @@ def read_mask(path: str | Path) -> RawMask:
             raise MaskError(
                 f"the mask has lossy {header.lossy} compression, which changes class values at edges",
                 file=path,
+                code="mask-lossy",
                 remedy="export the mask as PNG from the tool that made it; converting does not help",
             )
         decode = tiffs.mask if header.format == "TIFF" else photos.mask
@@ -119,6 +133,22 @@ def read_header(path: str | Path) -> Header:
         return header
 
 
+def _decoded(path: Path) -> tuple[Image, Header]:
+    with _opened(path) as (stream, header):
+        decode = tiffs.image if header.format == "TIFF" else photos.image
+        return upright(decode(stream, header), header.orientation), header
+
+
+def _empty(image: Image, header: Header) -> NDArray[np.bool_] | None:
+    if header.blank is None:
+        return None
+    blank: NDArray[np.bool_] = (
+        np.isnan(image) if np.isnan(header.blank) else image == np.float32(header.blank)
+    )
+    empty: NDArray[np.bool_] = np.asarray(blank.any(axis=2))
+    return empty
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], Header]]:
     """Yield the stream and header of an image; whatever a decoder raises becomes an UnreadableError."""
@@ -133,8 +163,7 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], Header]]:
             _check_header(header, path)
             yield stream, header
     except PixelwiseError as error:
-        if error.file is None:
-            raise type(error)(error.found, remedy=error.remedy, file=path) from error
+        error.file = error.file or path
         raise
     except FileNotFoundError as error:
         raise UnreadableError("no such file", file=path, remedy="check the path") from error
@@ -191,12 +220,35 @@ def _check_header(header: Header, path: Path) -> None:
 def _check_finite(image: Image, path: Path) -> None:
     bad = ~np.isfinite(image).all(axis=2)
     if bad.any():
-        row, column = np.argwhere(bad)[0]
+        row, column = np.argwhere(bad)[0].tolist()
+        worst = image[row, column]
         raise DataError(
             f"{int(bad.sum())} pixels are NaN or infinite (first at row {row}, column {column})",
             file=path,
-            remedy="fill them with a number, for instance numpy.nan_to_num(image), and save the file again",
+            code="image-number",
+            value=float(worst[~np.isfinite(worst)][0]),
+            count=int(bad.sum()),
+            position=(column, row),
+            remedy="fill them with a number, for instance numpy.nan_to_num(image), and save the file again; or "
+            "declare NaN as nodata (gdal_edit.py -a_nodata nan FILE), then they count nowhere",
         )
+    blank = np.isin(image, _BLANKS).any(axis=2)
+    if blank.any():
+        row, column = np.argwhere(blank)[0].tolist()
+        value = next(float(number) for number in image[row, column] if number in _BLANKS)
+        raise DataError(
+            f"{int(blank.sum())} pixels hold {value:g} (first at row {row}, column {column}), which stands for "
+            "no data by custom, and the file does not declare it",
+            file=path,
+            code="image-blank",
+            value=value,
+            count=int(blank.sum()),
+            position=(column, row),
+            remedy=f"declare it: gdal_edit.py -a_nodata {value:g} FILE; then these pixels count nowhere",
+        )
+
+
+_BLANKS = np.array([-9999, -99999, np.finfo(np.float32).min], np.float32)
 
 
 def _as_indices(values: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -206,6 +258,7 @@ def _as_indices(values: NDArray[Any], path: Path) -> NDArray[Any]:
             raise MaskError(
                 f"{values.shape[2]} bands of {values.dtype}; a mask has 1 of indices or 3 of 8-bit colours",
                 file=path,
+                code="mask-bands",
                 remedy="save it as a one-band PNG of class indices",
             )
         return values
@@ -213,11 +266,15 @@ def _as_indices(values: NDArray[Any], path: Path) -> NDArray[Any]:
         return values
     bad = ~np.isfinite(values) | (values != np.round(values)) | (np.abs(values) > 2**31)
     if bad.any():
-        row, column = np.argwhere(bad)[0]
+        row, column = np.argwhere(bad)[0].tolist()
         raise MaskError(
             f"value {values[row, column]} in a float mask is no class index: {int(bad.sum())} pixels are no "
             f"whole numbers (first at row {row}, column {column})",
             file=path,
+            code="mask-number",
+            value=float(values[row, column]),
+            count=int(bad.sum()),
+            position=(column, row),
             remedy="save the mask as integers: one class index per pixel, PNG or TIFF",
         )
     return values.astype(np.int64)

@@ -15,7 +15,7 @@ from pixelwise.data.folders import split_word
 from pixelwise.data.ground import choose_tile, refuse_overlaps, split_ground, windows
 from pixelwise.data.items import Item, LabelRules, Window, in_order, natural_key
 from pixelwise.data.labelrules import find_rules, values_of
-from pixelwise.errors import DataError, LayoutError
+from pixelwise.errors import DataError, LayoutError, UnreadableError
 from pixelwise.geo.classmaps import Grid
 from pixelwise.geo.scenes import SceneFacts, read_scene, scene_facts
 from pixelwise.geo.vectorlabels import KINDS, PlacedPolygons, VectorFile, burn, place, read_vectors
@@ -116,6 +116,8 @@ def _scenes(root: Path) -> list[_Scene]:
         raise LayoutError(f"has several files of polygons: {names}", file=root, remedy=remedy)
     scenes = []
     for file in files:
+        if not file.is_file():  # a named pipe would block for ever
+            raise UnreadableError("not a regular file", file=file, remedy="remove it from the folder")
         inside = file.relative_to(root / "scenes")
         labels = shared or single.get(file.stem, [])
         if len(labels) != 1:
@@ -152,7 +154,7 @@ def _label_files(root: Path) -> dict[str, list[Path]]:
             found.setdefault("", []).append(root / f"labels{suffix}")
     folder = root / "labels"
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if file.suffix.lower() in KINDS and not file.name.startswith("."):
+        if file.suffix.lower() in KINDS and not file.name.startswith(".") and file.is_file():
             found.setdefault(file.stem, []).append(file)
     return found
 

@@ -28,6 +28,25 @@ class ClassCounts(NamedTuple):
         return int(self.pixels.sum()) + self.ignored
 
 
+class Block(NamedTuple):
+    """A number of pixels, and for each band their mean and the sum of squares around it."""
+
+    size: int
+    mean: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
+def blocks(image: Image) -> list[Block]:
+    """An image [H, W, C] block by block, for `BandMoments.merge`."""
+    pixels = image.reshape(-1, image.shape[2])
+    found = []
+    for start in range(0, len(pixels), _ROWS_AT_ONCE):
+        values: NDArray[Any] = pixels[start : start + _ROWS_AT_ONCE].astype(np.float64)
+        mean = values.mean(axis=0)
+        found.append(Block(len(values), mean, np.square(values - mean).sum(axis=0)))
+    return found
+
+
 class BandMoments:
     """Mean and variance of each band over many images, merged block by block (Chan, Golub, LeVeque 1979)."""
 
@@ -38,9 +57,8 @@ class BandMoments:
 
     def add(self, image: Image) -> None:
         """Take in an image [H, W, C]."""
-        pixels = image.reshape(-1, image.shape[2])
-        for start in range(0, len(pixels), _ROWS_AT_ONCE):
-            self._merge(pixels[start : start + _ROWS_AT_ONCE].astype(np.float64))
+        for block in blocks(image):
+            self.merge(block)
 
     def normalization(self) -> Normalization:
         """Mean and standard deviation; a constant band gets a deviation of 1, so that it becomes 0."""
@@ -53,10 +71,13 @@ class BandMoments:
         deviation = np.where(constant | (deviation == 0), 1.0, deviation)
         return Normalization(tuple(self.mean.tolist()), tuple(deviation.tolist()))
 
-    def _merge(self, block: NDArray[Any]) -> None:
-        count = len(block)
-        mean = block.mean(axis=0)
-        squares = np.square(block - mean).sum(axis=0)
+    def constant(self) -> list[int]:
+        """The bands that have one value everywhere."""
+        return np.flatnonzero(self._squares == 0).tolist() if self.count else []
+
+    def merge(self, block: Block) -> None:
+        """Take in some pixels."""
+        count, mean, squares = block
         if not self.count:
             self.count, self.mean, self._squares = count, mean, squares
             return

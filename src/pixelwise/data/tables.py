@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,8 @@ def given_table(root: Path, classes: str | Path | ClassTable | None) -> tuple[Cl
     if classes is not None:
         return read_classes(classes), [f"classes from {classes}"]
     for name in CLASS_FILES if root.is_dir() else ():
+        if os.path.lexists(root / name) and not (root / name).is_file():
+            raise ClassesError("not a regular file", file=root / name, remedy="replace it by the file itself")
         if (root / name).is_file():
             return read_classes(root / name), [f"classes from {name}"]
     return None, []

@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from pixelwise.data.headers import Header
+from pixelwise.data.headers import Header, Place
 from pixelwise.errors import UnreadableError
 
 _ORIENTATION, _NODATA = 274, 42113
@@ -36,12 +36,14 @@ def header(stream: IO[bytes], name: str) -> Header:
             lossy=_LOSSY.get(int(page.compression), ""),
             nodata=_nodata(page),
             depth=int(np.max(page.bitspersample)),
+            blank=_blank(page) if _image_dtype(page.dtype) == "float32" else None,
+            place=_place(page) if page.is_geotiff else None,
         )
 
 
 def image(stream: IO[bytes], header: Header) -> NDArray[Any]:
     """Decode to uint8, uint16 or float32 [H, W, C]."""
-    array, palette = _decode(stream)
+    array, palette, _ = _decode(stream)
     if palette is not None:
         colors: NDArray[Any] = palette[array[:, :, 0]]
         return colors
@@ -53,18 +55,18 @@ def image(stream: IO[bytes], header: Header) -> NDArray[Any]:
 
 def mask(stream: IO[bytes], header: Header) -> tuple[NDArray[Any], dict[int, str] | None]:
     """Decode to indices [H, W] with the palette, if any, or to all bands [H, W, C]."""
-    array, palette = _decode(stream)
+    array, palette, alpha = _decode(stream)
     if array.dtype == bool:
         array = array.astype(np.uint8)
     if palette is not None:
         return array[:, :, 0], {i: "#{:02x}{:02x}{:02x}".format(*color) for i, color in enumerate(palette)}
-    if array.shape[2] in (2, 4) and array.dtype == np.uint8:
+    if alpha and array.shape[2] in (2, 4) and array.dtype == np.uint8:
         array = array[:, :, :-1]  # the alpha of a mask says nothing about classes
     return (array[:, :, 0] if array.shape[2] == 1 else array), None
 
 
-def _decode(stream: IO[bytes]) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
-    """All bands [H, W, C], and the palette uint8 [256, 3] of a palette image."""
+def _decode(stream: IO[bytes]) -> tuple[NDArray[Any], NDArray[np.uint8] | None, bool]:
+    """All bands [H, W, C], the palette uint8 [256, 3] of a palette image, whether the last band is alpha."""
     stream.seek(0)
     with tifffile.TiffFile(stream) as file:
         page = _pages(file)[0]
@@ -77,7 +79,7 @@ def _decode(stream: IO[bytes]) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
         palette = None
         if page.photometric == _PALETTE:
             palette = (page.colormap.T >> 8).astype(np.uint8)
-        return np.ascontiguousarray(array), palette
+        return np.ascontiguousarray(array), palette, bool(set(page.extrasamples) & {1, 2})
 
 
 def _pages(file: tifffile.TiffFile) -> list[Any]:
@@ -121,10 +123,35 @@ def _tag(page: Any, code: int, default: int) -> int:
 
 
 def _nodata(page: Any) -> int | None:
+    value = _blank(page)
+    return int(value) if value is not None and value.is_integer() else None
+
+
+def _blank(page: Any) -> float | None:
+    """The value that GDAL's tag declares empty."""
     if _NODATA not in page.tags:
         return None
     try:
-        value = float(page.tags[_NODATA].value)
+        return float(page.tags[_NODATA].value)
     except ValueError:
         return None
-    return int(value) if value.is_integer() else None
+
+
+def _place(page: Any) -> Place | None:
+    """Where a GeoTIFF lies, from its tags; points of grids are moved to the corner of their pixel."""
+    tags = page.geotiff_tags or {}
+    matrix, scale, tie = (
+        tags.get(key) for key in ("ModelTransformation", "ModelPixelScale", "ModelTiepoint")
+    )
+    if matrix is not None:
+        rows = np.asarray(matrix, np.float64).reshape(4, 4)
+        a, b, c, d, e, f = (float(rows[row, column]) for row in (0, 1) for column in (0, 1, 3))
+    elif scale is not None and tie is not None and len(tie) == 6:
+        a, b, d, e = float(scale[0]), 0.0, 0.0, -float(scale[1])
+        c, f = float(tie[3]) - a * float(tie[0]), float(tie[4]) - e * float(tie[1])
+    else:
+        return None  # not placed, or by control points
+    if int(tags.get("GTRasterTypeGeoKey", 1)) == 2:
+        c, f = c - (a + b) / 2, f - (d + e) / 2
+    code = int(tags.get("ProjectedCSTypeGeoKey", tags.get("GeographicTypeGeoKey", 0)))
+    return Place((a, b, c, d, e, f), code if 0 < code < 32767 else None)

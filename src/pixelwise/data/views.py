@@ -62,7 +62,7 @@ def open_images(path: str | Path, *, split: SplitChoice = None, seed: int = 0) -
     root = Path(path)
     if root.is_file() or any(root.glob("*.npz")):
         return open_dataset(root, split=split, seed=seed)
-    folders, _ = list_folders(root)
+    folders = list_folders(root).folders
     groups: dict[SplitName | None, tuple[Item, ...]] = {}
     for folder in folders:
         if folder.role == "mask":

@@ -1,0 +1,208 @@
+"""Look at one image and its mask: what they hold, and what is wrong with them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.data import alignment
+from pixelwise.data.alignment import Outlines
+from pixelwise.data.checkreport import Finding, Level
+from pixelwise.data.classes import ClassTable
+from pixelwise.data.dataset import Split, image_of, raw_mask, size_mismatch
+from pixelwise.data.headers import Header
+from pixelwise.data.items import Item, Pair, Row, Window
+from pixelwise.data.layouts import Task
+from pixelwise.data.leaks import LeakWatch
+from pixelwise.data.places import without_empty
+from pixelwise.data.read import RawMask, read_header
+from pixelwise.data.stats import Block, ClassCounts, blocks, count_labels
+from pixelwise.errors import DataError, MaskError, PixelwiseError, UnreadableError
+from pixelwise.types import Image, SplitName
+
+_SUFFIXES = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+}
+_SAMPLE = 4096  # pixels of an image that the histograms are made of
+
+Trait = Literal["rotated", "alpha", "mask alpha", "misnamed", "constant", "one class", "empty"]
+
+
+@dataclass
+class Looked:
+    """What one item holds.
+
+    Attributes:
+        findings: What is wrong with it.
+        traits: What is said of all files together, with the file.
+        size: Height and width of the image; None where it cannot be read.
+        kind: Bands and dtype of the image.
+        blocks: For the mean and deviation, where `measure` was asked for.
+        sample: Some of its pixels [n, C], where `measure` was asked for.
+        digest: SHA-256 of the image as stored.
+        counts: Pixels of each class.
+        outlines: Where image and labels have edges.
+        watch: What the search for near duplicates remembers of the image.
+    """
+
+    item: Item
+    split: SplitName
+    findings: list[Finding] = field(default_factory=list)
+    traits: list[tuple[Trait, Path]] = field(default_factory=list)
+    size: tuple[int, int] | None = None
+    kind: tuple[int, str] | None = None
+    blocks: Sequence[Block] = ()
+    sample: NDArray[Any] | None = None
+    digest: bytes | None = None
+    counts: ClassCounts | None = None
+    outlines: Outlines | None = None
+    watch: LeakWatch = field(default_factory=LeakWatch)
+
+    def add(self, problem: PixelwiseError, level: Level = "error") -> None:
+        """Keep a finding."""
+        self.findings.append(Finding(level, problem))
+
+
+def look(item: Item, split: SplitName, table: ClassTable | None, task: Task, *, measure: bool) -> Looked:
+    """Read image and mask of one item, each error being one finding; nothing of ours is raised."""
+    seen = Looked(item, split)
+    image: Image | None = None
+    try:
+        image = _look_at_image(seen, measure=measure)
+        if task == "classify":
+            _count_target(seen, table)
+        else:
+            _look_at_mask(seen, image, table)
+    except PixelwiseError as error:
+        seen.add(error)
+    except MemoryError:
+        file = item.image if image is None or not isinstance(item, Pair) else item.mask
+        seen.add(UnreadableError("does not fit in memory", file=file, remedy="cut it into tiles"))
+    return seen
+
+
+def _look_at_image(seen: Looked, *, measure: bool) -> Image | None:
+    item = seen.item
+    try:
+        if not isinstance(item, Row | Window):
+            _notice(seen, read_header(item.image), item.image, "alpha")
+        image = image_of(item)
+        seen.digest = _digest(item, image)
+    except DataError as error:
+        seen.add(error)
+        return None
+    seen.size = image.shape[0], image.shape[1]
+    seen.kind = image.shape[2], str(image.dtype)
+    seen.watch.add(item, seen.split, image)
+    pixels = image.reshape(-1, image.shape[2])
+    if len(pixels) > 1 and _constant(pixels) and not isinstance(item, Window):
+        seen.traits.append(("constant", item.image))
+    if measure:
+        seen.blocks = blocks(image)
+        seen.sample = pixels[:: max(1, len(pixels) // _SAMPLE)].copy()
+    return image
+
+
+def _look_at_mask(seen: Looked, image: Image | None, table: ClassTable | None) -> None:
+    item = seen.item
+    file = item.mask if isinstance(item, Pair) else item.image
+    mask = raw_mask(item)
+    if isinstance(item, Pair):
+        _notice(seen, read_header(item.mask), item.mask, "mask alpha")
+        if seen.digest is not None and _same_bytes(item, seen.digest):
+            remedy = "put the mask in its place"
+            seen.add(MaskError("the mask is a copy of its image", file=file, code="mask-copy", remedy=remedy))
+            return
+    if image is not None and image.shape[:2] != mask.values.shape[:2]:
+        seen.add(size_mismatch(item, image.shape[:2], mask.values.shape[:2]))
+        image = None
+    if table is not None:
+        _look_at_labels(seen, image, mask, table, file)
+
+
+def _look_at_labels(seen: Looked, image: Image | None, mask: RawMask, table: ClassTable, file: Path) -> None:
+    labels = table.to_labels(mask, file)
+    before = int((labels == 255).sum()) if seen.kind is not None and seen.kind[1] == "float32" else 0
+    labels = without_empty(seen.item, labels)
+    seen.counts = counts = count_labels(labels, len(table.classes))
+    if before and counts.ignored > before:
+        seen.traits.append(("empty", seen.item.image))
+    if counts.ignored == labels.size:
+        remedy = "remove image and mask, or label it"
+        problem = MaskError(
+            "every pixel is ignored", file=file, code="mask-ignored", count=labels.size, remedy=remedy
+        )
+        seen.add(problem, "warning")
+    elif np.count_nonzero(counts.pixels) == 1:
+        seen.traits.append(("one class", file))
+    for text in table.contradictions(mask):
+        remedy = "if the palette is right, write palette: colors into classes.yaml"
+        problem = MaskError(
+            f"palette and classes differ: {text}", file=file, code="mask-palette", remedy=remedy
+        )
+        seen.add(problem, "warning")
+    if image is not None and isinstance(seen.item, Pair):
+        seen.outlines = alignment.outlines(image, labels)
+
+
+def _count_target(seen: Looked, table: ClassTable | None) -> None:
+    if table is None:
+        return
+    probe = Split(seen.split, (seen.item,), table, "classify", 0, "", Path())
+    counted = np.bincount(probe.targets, minlength=len(table.classes)).astype(np.int64)
+    seen.counts = ClassCounts(counted, 0)
+
+
+def _notice(seen: Looked, header: Header, file: Path, alpha: Trait) -> None:
+    if header.orientation not in (0, 1) and alpha == "alpha":
+        seen.traits.append(("rotated", file))
+    if header.alpha:
+        seen.traits.append((alpha, file))
+    if file.suffix.lower() not in _SUFFIXES[header.format]:
+        seen.traits.append(("misnamed", file))
+
+
+def _constant(pixels: NDArray[Any]) -> bool:
+    first = pixels[0]
+    return bool((pixels[::997] == first).all() and (pixels == first).all())
+
+
+def _digest(item: Item, image: Image) -> bytes | None:
+    if isinstance(item, Row | Window):
+        # Two windows without data are no copies.
+        return hashlib.sha256(image.tobytes()).digest() if isinstance(item, Row) or image.any() else None
+    return _file_digest(item.image)
+
+
+def _file_digest(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError as error:
+        found = f"cannot be read: {error.strerror}"
+        raise UnreadableError(found, file=file, remedy="leave the folder alone and run again") from error
+
+
+def _same_bytes(pair: Pair, digest: bytes) -> bool:
+    try:
+        if pair.image.stat().st_size != pair.mask.stat().st_size:
+            return False
+    except OSError:
+        return False  # it has vanished since it was read
+    return _file_digest(pair.mask) == digest
+
+
+def of_rows(items: Sequence[Item]) -> bool:
+    """Whether items share files that one thread at a time may read."""
+    return any(isinstance(item, Row | Window) for item in items)
