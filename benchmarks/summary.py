@@ -15,7 +15,7 @@ GOAL_OF_HEAD = {"labels": 8.0, "loss": 4.0}  # against torch's best eager way
 
 @dataclass(frozen=True)
 class Line:
-    """One figure: how many times quicker than a peer, or a share of what is possible; `goal` is what it should reach."""
+    """One figure: how many times quicker than a peer, or a share of what is possible, and its goal."""
 
     bench: str
     what: str

@@ -229,6 +229,7 @@ OPTIONS = {
     "segnet": [
         ("vgg16", NetworkOptions(upsampling="bilinear", encoder_width=SMALL)),
         ("alexnet", NetworkOptions(upsampling="transposed", encoder_width=SMALL)),
+        ("vgg16", NetworkOptions(pooling_window=600, squeeze_excitation=True, encoder_width=SMALL)),
     ],
     "hourglass": [
         ("resnet18", NetworkOptions(decoder_channels=(8,), stacks=3, encoder_width=SMALL)),
@@ -247,9 +248,6 @@ OPTIONS = {
     ],
     "deeplabv3plus": [
         ("resnet18", NetworkOptions(pooling_window=1000, squeeze_excitation=True, encoder_width=SMALL)),
-    ],
-    "segnet": [
-        ("vgg16", NetworkOptions(pooling_window=600, squeeze_excitation=True, encoder_width=SMALL)),
     ],
     "fcn8s": [
         ("vgg16", NetworkOptions(decoder_channels=(4, 4), upsampling="transposed", encoder_width=SMALL)),
