@@ -29,6 +29,7 @@ import torch
 import pixelwise as pw
 from pixelwise.data.loader import ImageCache, Loader
 from pixelwise.data.transforms import AugmentOptions
+from pixelwise.training.machine import keep_memory
 from pixelwise.types import Sample
 
 BATCH, SIZES = 8, ((360, 480), (256, 256))
@@ -45,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=None, help="CamVid; the generated town without it")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=12, help="in a round")
+    parser.add_argument("--batches", type=int, default=24, help="in a round")
     parser.add_argument("--images", type=int, default=None, help="at most so many")
     parser.add_argument(
         "--step", type=float, default=None, help="seconds of a training step, to name the share"
@@ -106,6 +107,7 @@ def compare(folder: Path, size: tuple[int, int], rounds: int, batches: int) -> d
             made[name], ready[name] = pipes[name].recv()
         for _ in range(rounds):
             for name, pipe in pipes.items():
+                time.sleep(1)  # workers go on until their queue is full
                 pipe.send(batches)
                 seconds[name].append(pipe.recv())
         for pipe in pipes.values():
@@ -139,7 +141,7 @@ def contend(name: str, folder: Path, size: tuple[int, int], pipe: Connection) ->
     began = time.perf_counter()
     feed = (ours if name == "pixelwise" else theirs)(folder, size)
     ready = time.perf_counter() - began
-    pipe.send((statistics([feed() for _ in range(25)]), ready))
+    pipe.send((statistics([feed() for _ in range(75)]), ready))
     while batches := pipe.recv():
         for _ in range(4):  # what the workers prepared while the other one was timed
             feed()
@@ -150,7 +152,8 @@ def contend(name: str, folder: Path, size: tuple[int, int], pipe: Connection) ->
 
 
 def ours(folder: Path, size: tuple[int, int]) -> Callable[[], Fed]:
-    """Batches as `pixelwise train` makes them."""
+    """Batches as `pixelwise train` makes them, which keeps freed memory."""
+    keep_memory()
     loader = Loader(
         ImageCache(Pairs(folder), half=False),
         batch=BATCH,

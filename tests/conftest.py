@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import socket
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import PIL.Image
@@ -40,6 +45,29 @@ def loopback() -> None:
             calling.connect(listening.getsockname())
         except OSError as error:
             pytest.skip(f"no connection from this machine to itself: {error.strerror}")
+
+
+@pytest.fixture(scope="session")
+def torchmetrics() -> ModuleType:
+    """Its functional classification metrics; it imports a torchvision that may have been built for another torch."""
+    if importlib.util.find_spec("torchmetrics") is None:
+        pytest.skip("torchmetrics is not installed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return importlib.import_module("torchmetrics.functional.classification")
+        except RuntimeError:
+            for name in [
+                name for name in sys.modules if name.split(".")[0] in ("torchvision", "torchmetrics")
+            ]:
+                del sys.modules[name]
+            shim = ROOT / "benchmarks" / "torchvision_shim.py"
+            spec = importlib.util.spec_from_file_location("torchvision_shim", shim)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            module.install()
+            return importlib.import_module("torchmetrics.functional.classification")
 
 
 def write_shapes(root: Path, *, train: int = 6, val: int = 2, test: int = 2, size: int = 64) -> Path:

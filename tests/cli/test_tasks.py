@@ -195,7 +195,7 @@ def test_boxes(bundles: dict[str, Path], shapes: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "score", "tables"),
     [
-        ("segment", "mean_iou", ["confusion.csv"]),
+        ("segment", "mean_iou", ["confusion.csv", "images.csv", "report.json"]),
         ("classify", "accuracy", ["confusion.csv", "images.csv"]),
         ("reconstruct", "explained_variance", ["images.csv"]),
         ("localize", "mean_box_iou", ["confusion.csv", "images.csv"]),

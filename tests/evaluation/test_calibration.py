@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
-import sys
-import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelwise.errors import DataError, MaskError
 from pixelwise.evaluation.calibration import BINS, CalibrationCounter, bands
-
-SHIM = Path(__file__).parents[2] / "benchmarks" / "torchvision_shim.py"
 
 
 def drawn(seed, shape=(23, 31), classes=4, ignored=0.1, sharp=3.0):
@@ -144,35 +138,13 @@ def test_what_is_no_probability_and_no_class_is_refused():
     assert counter.images == 0
 
 
-def torchmetrics():
-    """The library, which imports a torchvision that may have been built for another torch than is here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return importlib.import_module("torchmetrics.functional.classification")
-        except RuntimeError:
-            for name in [
-                name for name in sys.modules if name.split(".")[0] in ("torchvision", "torchmetrics")
-            ]:
-                del sys.modules[name]
-            spec = importlib.util.spec_from_file_location("torchvision_shim", SHIM)
-            shim = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(shim)
-            shim.install()
-            return importlib.import_module("torchmetrics.functional.classification")
-
-
 @pytest.mark.peers
-def test_the_errors_of_torchmetrics():
-    torch = pytest.importorskip("torch")
-    if importlib.util.find_spec("torchmetrics") is None:
-        pytest.skip("torchmetrics is not installed")
-    peer = torchmetrics()
+def test_the_errors_of_torchmetrics(torchmetrics):
     for seed, classes in ((0, 3), (1, 11)):
         truth, predicted, confidence, shares = drawn(seed, (60, 80), classes, sharp=2.0)
         counter = CalibrationCounter([f"c{k}" for k in range(classes)])
         counter.add(truth, predicted, confidence)
-        expected = peer.multiclass_calibration_error(
+        expected = torchmetrics.multiclass_calibration_error(
             torch.from_numpy(shares)[None],
             torch.from_numpy(truth.astype(np.int64))[None],
             num_classes=classes,

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -53,6 +55,18 @@ def test_openvino_gives_the_labels_of_the_network_at_any_size(model, encoder, op
         equal = running(image)[clear] == pw.predict(built, image)[clear]
         # where two values of a window differ by rounding alone, SegNet puts the maximum at the other one
         assert equal.mean() > 0.999 if model == "segnet" else equal.all()
+
+
+def test_openvino_reports_to_nobody():
+    code = (
+        "import sys, pixelwise as pw\n"
+        "from pixelwise.infer.engine import open_engine\n"
+        "options = pw.NetworkOptions(encoder_width=0.125, decoder_channels=(8, 8))\n"
+        "open_engine(pw.build('unet', encoder='resnet18', classes=2, options=options).eval(), 'openvino')\n"
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_openvino_in_bfloat16_and_its_confidence():

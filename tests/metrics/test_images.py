@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -80,22 +83,18 @@ def test_counts_of_other_images_are_refused() -> None:
 @pytest.mark.peers
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", range(3))
-def test_scores_are_those_of_torchmetrics(seed: int) -> None:
-    peer = pytest.importorskip(
-        "torchmetrics.functional.classification", reason="torchmetrics is not installed"
-    )
-    torch = pytest.importorskip("torch")
+def test_scores_are_those_of_torchmetrics(seed: int, torchmetrics: Any) -> None:
     rng = np.random.default_rng(seed)
     truth = rng.choice(np.array([0, 1, 2, 255], np.uint8), (40, 50))
     prediction = rng.integers(0, 3, (40, 50), dtype=np.uint8)
     t, p = (torch.tensor(labels.astype(np.int64)) for labels in (truth, prediction))
     shared = {"num_classes": 3, "ignore_index": 255}
     scores = scores_from_confusion(confusion(truth, prediction, 3), NAMES)
-    iou = peer.multiclass_jaccard_index(p, t, average="none", **shared)
+    iou = torchmetrics.multiclass_jaccard_index(p, t, average="none", **shared)
     np.testing.assert_allclose([one.iou for one in scores.classes], iou, atol=1e-6)  # theirs are float32
-    dice = peer.multiclass_f1_score(p, t, average="macro", **shared)
+    dice = torchmetrics.multiclass_f1_score(p, t, average="macro", **shared)
     assert scores.mean_dice == pytest.approx(float(dice), abs=1e-6)
-    micro = peer.multiclass_accuracy(p, t, average="micro", **shared)
+    micro = torchmetrics.multiclass_accuracy(p, t, average="micro", **shared)
     assert scores.pixel_accuracy == pytest.approx(float(micro), abs=1e-6)
-    frequency = peer.multiclass_jaccard_index(p, t, average="weighted", **shared)
+    frequency = torchmetrics.multiclass_jaccard_index(p, t, average="weighted", **shared)
     assert scores.frequency_weighted_iou == pytest.approx(float(frequency), abs=1e-6)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pixelwise.errors import OptionError
-from pixelwise.models.blocks import ASPP, SeparableConv, SqueezeExcitation, Unpool, Upsample, WindowPool
+from pixelwise.models.blocks import ASPP, SeparableConv, SqueezeExcitation, Unpool, Upsample
 from pixelwise.models.decoders.asymmetric import AsymmetricUNet
 from pixelwise.models.decoders.deeplab import DeepLabV3, DeepLabV3Plus
 from pixelwise.models.decoders.fcn import FCN8s, FCN16s, FCN32s
@@ -242,41 +242,6 @@ def test_squeeze_and_excitation_is_its_formula():
 def test_squeeze_and_excitation_is_narrow_between_as_in_the_paper():
     assert SqueezeExcitation(256).reduce.out_channels == 16
     assert SqueezeExcitation(16).reduce.out_channels == 8
-
-
-def test_a_window_pool_averages_what_of_the_window_is_there():
-    """Windows of five cells of 4 x 4 values, written as slices."""
-    x = torch.randn(2, 3, 24, 40, dtype=torch.double)
-    found = WindowPool(30, cell=8, stride=2)(x)
-    assert found.shape == (2, 3, 6, 10)
-    for row in range(6):
-        for column in range(10):
-            part = x[..., max(0, 4 * row - 8) : 4 * row + 12, max(0, 4 * column - 8) : 4 * column + 12]
-            torch.testing.assert_close(found[..., row, column], part.mean((2, 3)))
-
-
-@pytest.mark.parametrize(
-    ("model", "levels", "options"),
-    [
-        (AsymmetricUNet, LEVELS, {}),
-        (UNet, LEVELS, {"squeeze_excitation": True, "decoder_channels": (8, 8, 8)}),
-        (SegNet, LEVELS, {"squeeze_excitation": True}),
-        (DeepLabV3, [Level(3, 4), Level(4, 8)], {"squeeze_excitation": True}),
-    ],
-)
-def test_a_window_over_the_image_is_the_whole_image(model, levels, options):
-    torch.manual_seed(0)
-    whole = model(levels, NetworkOptions(**options), 3).double().eval()
-    windowed = model(levels, NetworkOptions(**options, pooling_window=2 * 160), 3).double().eval()
-    windowed.load_state_dict(whole.state_dict())
-    maps = [
-        torch.randn(1, level.channels, 160 // level.stride, 96 // level.stride, dtype=torch.double)
-        for level in levels
-    ]
-    torch.testing.assert_close(windowed(maps), whole(maps), rtol=1e-12, atol=1e-12)
-    narrow = model(levels, NetworkOptions(**options, pooling_window=32), 3).double().eval()
-    narrow.load_state_dict(whole.state_dict())
-    assert (narrow(maps) - whole(maps)).abs().max() > 1e-9
 
 
 def _taps(x, kernels, rate):

@@ -7,8 +7,11 @@ and weights are laid out when it is compiled, a few seconds in all.
 from __future__ import annotations
 
 import importlib.util
+import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -97,10 +100,32 @@ def _converted(runtime: Any, model: Segmenter) -> Any:
 
 def _runtime() -> Any:
     try:
-        import openvino
+        with _without_telemetry():
+            import openvino
+            import openvino.tools.ovc.convert_impl
+            import openvino.tools.ovc.main
     except ImportError as error:
         raise MissingExtraError(
             "the engine openvino needs OpenVINO, which is not installed",
             remedy="pip install 'pixelwise[fast]'",
         ) from error
     return openvino
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """OpenVINO imported here reports nothing to anybody.
+
+    Else its import and each conversion start a process that sends a message; without a network these processes live
+    for seconds and take half of the speed from what is computed meanwhile. Its own code has a stub for where the
+    package that sends is missing, so that package is hidden while OpenVINO is imported.
+    """
+    name = "openvino_telemetry"
+    there = name in sys.modules
+    if not there:
+        sys.modules[name] = None  # type: ignore[assignment]  # what is None there cannot be imported
+    try:
+        yield
+    finally:
+        if not there:
+            del sys.modules[name]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.ops.fingerprint import grey_of
 from pixelwise.types import Image, Labels
 
 _SIDE = 128  # edges are compared at this length of the longer side
@@ -112,7 +113,7 @@ def outlines(image: Image, labels: Labels) -> Outlines | None:
     if min(height, width) < _NARROW:
         return None
     small = image[: height * step, : width * step][::fine, ::fine][: height * each * 2, : width * each * 2]
-    grey = small.mean(axis=2, dtype=np.float32)
+    grey = grey_of(small)
     grey = grey[: grey.shape[0] // each * each, : grey.shape[1] // each * each]
     grey = grey.reshape(grey.shape[0] // each, each, -1, each).mean(axis=(1, 3))[:height, :width]
     classes = labels[step // 2 :: step, step // 2 :: step][:height, :width]

@@ -20,8 +20,11 @@ def in_turn(work: Callable[[Item], Result], items: Iterable[Item], *, workers: i
     if workers <= 1:
         yield from map(work, items)
         return
+    from threadpoolctl import threadpool_limits
+
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    # The threads of NumPy's matrix products wait busily for each other: beside ours they double the time.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))

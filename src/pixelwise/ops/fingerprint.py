@@ -33,10 +33,10 @@ _FLAT = 2e-3  # deviation as a share of the values: below it an image has no con
 
 def grey_of(image: Image) -> Grey:
     """The mean of the bands of an image [H, W, C], float32 [H, W]; the order of the bands does not matter."""
-    pixels = image.reshape(-1, image.shape[2]).astype(np.float32)
-    mean = pixels @ np.full(image.shape[2], 1 / image.shape[2], np.float32)
-    grey: Grey = mean.reshape(image.shape[:2])
-    return grey
+    grey: Grey = image[..., 0].astype(np.float32)
+    for band in range(1, image.shape[2]):  # a mean along the last axis takes ten times as long
+        grey += image[..., band]
+    return grey * np.float32(1 / image.shape[2])
 
 
 def averaged(grey: Grey, rows: int, columns: int) -> Grey:
