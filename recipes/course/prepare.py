@@ -42,7 +42,7 @@ def prepare(
         for sample in split:
             pairs = [resized(sample, size)] if size else list(tiles(sample, cut or sample.labels.shape))
             for index, (image, labels) in enumerate(pairs):
-                stem = f"{Path(sample.name).name}_{index:02d}"
+                stem = Path(sample.name).name + (f"_{index:02d}" if len(pairs) > 1 else "")
                 for kind, values in (("images", image), ("masks", labels)):
                     path = out / kind / split.name / f"{stem}.png"
                     path.parent.mkdir(parents=True, exist_ok=True)

@@ -56,10 +56,9 @@ def _segmentation(scores: Scores) -> list[str]:
 def _trust(scores: Evaluation) -> list[str]:
     lines = []
     if scores.intervals is not None:
-        units = scores.intervals.units
         lines.append(
-            f"95 % interval of mean IoU {_interval(scores.intervals.mean_iou.interval)}"
-            f" over {units.count:,} {units.origin}"
+            f"95 % interval of mean IoU {_interval(scores.intervals.mean_iou.interval)},"
+            f" drawn: {scores.intervals.units.origin}"
         )
         lines += [f"note: {note}" for note in scores.intervals.notes]
     if scores.boundary is not None and scores.calibration is not None:
