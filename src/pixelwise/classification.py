@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError
+from pixelwise.ops.rates import NAN, or_none, ratio
 from pixelwise.types import Confusion
 
 Z95 = 1.959963984540054  # of a normal distribution, 95 % lie within as many standard deviations
-NAN = math.nan
 
 Interval = tuple[float, float]
 
@@ -44,9 +44,9 @@ class CategoryScore:
         """Plain values, an undefined score as None."""
         return {
             "name": self.name,
-            "precision": _or_none(self.precision),
-            "recall": _or_none(self.recall),
-            "f1": _or_none(self.f1),
+            "precision": or_none(self.precision),
+            "recall": or_none(self.recall),
+            "f1": or_none(self.f1),
             "images": self.images,
         }
 
@@ -102,9 +102,9 @@ class ClassificationScores:
     def as_dict(self) -> dict[str, Any]:
         """The content of `scores.json`: plain values, an undefined score as None."""
         return {
-            "accuracy": _or_none(self.accuracy),
+            "accuracy": or_none(self.accuracy),
             "accuracy_interval": list(self.accuracy_interval),
-            "mean_recall": _or_none(self.mean_recall),
+            "mean_recall": or_none(self.mean_recall),
             "images": self.images,
             "classes": [score.as_dict() for score in self.classes],
             "confusion": self.confusion.tolist(),
@@ -129,8 +129,8 @@ def classification_scores(
     matrix = np.zeros((len(names), len(names)), np.int64)
     np.add.at(matrix, (targets, probabilities.argmax(axis=1)), 1)
     hits, truth, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    precision, recall = _ratio(hits, predicted), _ratio(hits, truth)
-    f1 = _ratio(2 * hits, truth + predicted)
+    precision, recall = ratio(hits, predicted), ratio(hits, truth)
+    f1 = ratio(2 * hits, truth + predicted)
     right, images = int(hits.sum()), len(targets)
     return ClassificationScores(
         accuracy=right / images if images else NAN,
@@ -226,13 +226,3 @@ def _check(probabilities: NDArray[Any], targets: NDArray[Any], count: int) -> No
         raise DataError(
             f"targets of type {targets.dtype} that are not all in 0..{count - 1}", remedy="pass class indices"
         )
-
-
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    ratio = np.full(part.shape, NAN)
-    np.divide(part, whole, out=ratio, where=whole > 0)
-    return ratio
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value

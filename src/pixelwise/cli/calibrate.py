@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.terms import Classes, Data, Json, Model, Seed, Splits, emit, open_data
+from pixelwise.cli.terms import Classes, Data, Json, Model, Seed, Splits, chosen_split, emit, open_data
 
 
 def calibrate(  # noqa: PLR0913  the command line has more options than a function should
@@ -37,10 +37,7 @@ def calibrate(  # noqa: PLR0913  the command line has more options than a functi
     from pixelwise.errors import OptionError
     from pixelwise.evaluation.temperature import calibrated
     from pixelwise.models.bundle import BundleFacts, load, save
-    from pixelwise.types import SPLITS
 
-    if split not in SPLITS:
-        raise OptionError(f"--split {split!r}", remedy="give train, val or test")
     if out.is_dir():
         raise OptionError(
             f"{out} is a folder", remedy="give the name of a new file: -o calibrated.safetensors"
@@ -48,7 +45,7 @@ def calibrate(  # noqa: PLR0913  the command line has more options than a functi
     network = load(model)
     facts = network.facts if isinstance(network.facts, BundleFacts) else BundleFacts()
     dataset = open_data(data, classes, splits, seed=seed, stored=facts.split)
-    chosen = {"train": dataset.train, "val": dataset.val, "test": dataset.test}[split]
+    chosen = chosen_split(dataset, split)
     with Bar("images") as bar:
         found = calibrated(network, chosen, perturb=perturb, share=share, seed=seed, progress=bar)
     save(network, out, facts=facts.model_copy(update={"calibration": found}))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.terms import Classes, Data, Json, Seed, Splits, emit, open_data
+from pixelwise.cli.terms import Classes, Data, Json, Seed, SplitName, Splits, chosen_split, emit, open_data
 
 if TYPE_CHECKING:
     from pixelwise.data.dataset import Split
@@ -31,9 +31,7 @@ def compare(  # noqa: PLR0913  the command line has more options than a function
             "-o", "--out", metavar="DIR", help="Folder for compare.json and compare.html.", show_default=False
         ),
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="train, val or test; test if there is one, else val.")
-    ] = None,
+    split: SplitName = None,
     classes: Classes = None,
     splits: Splits = None,
     seed: Seed = 0,
@@ -54,7 +52,7 @@ def compare(  # noqa: PLR0913  the command line has more options than a function
     _check_alike([network for side in sides for network in side])
     facts = first.facts if isinstance(first.facts, BundleFacts) else BundleFacts()
     dataset = open_data(data, classes, splits, seed=seed, stored=facts.split)
-    chosen = _chosen(dataset.splits, split)
+    chosen = chosen_split(dataset, split)
     scores = [[_scores(network, chosen) for network in side] for side in sides]
     found = compare_runs(scores[0], scores[1], find_groups(chosen))
     for note in _seen_in_training([network for side in sides for network in side], chosen):
@@ -99,17 +97,6 @@ def _check_alike(networks: list[Segmenter]) -> None:
                 f"the models know different classes: {', '.join(known)}, and {', '.join(names)}",
                 remedy="compare models that were trained for the same classes, in the same order",
             )
-
-
-def _chosen(splits: tuple[Split, Split, Split], name: str | None) -> Split:
-    from pixelwise.errors import OptionError
-
-    if name is None:
-        return splits[2] if len(splits[2]) else splits[1]
-    for split in splits:
-        if split.name == name:
-            return split
-    raise OptionError(f"--split {name!r}", remedy="give train, val or test")
 
 
 def _scores(network: Segmenter, split: Split) -> Scores:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.terms import Classes, Data, Json, Seed, Splits, emit, open_data
+from pixelwise.cli.terms import Classes, Data, Json, Seed, Set, Splits, emit, open_data
 
 if TYPE_CHECKING:
     from pixelwise.data.leaks import LeakReport
@@ -53,9 +53,7 @@ def leakcost(  # noqa: PLR0913  the command line has more options than a functio
     ],
     minutes: Annotated[float, typer.Option(help="Budget of each of the two trainings.")] = 3.0,
     clock: Annotated[str, typer.Option(help="What minutes count: wall, or processor.")] = "wall",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any option of training.")
-    ] = None,
+    set_: Set = None,
     classes: Classes = None,
     splits: Splits = None,
     seed: Seed = 0,

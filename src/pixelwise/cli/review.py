@@ -10,7 +10,25 @@ from typing import Annotated, Any
 import typer
 
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.terms import Classes, Data, Json, Model, Splits, emit, open_data, parse_size
+from pixelwise.cli.terms import (
+    Batch,
+    Classes,
+    Config,
+    Data,
+    Decoder,
+    Device,
+    Encoder,
+    Json,
+    Model,
+    RunSeed,
+    Set,
+    Size,
+    Splits,
+    Weights,
+    emit,
+    open_data,
+    parse_size,
+)
 
 review = typer.Typer(
     help="Look back at labels: probable errors, corrections, what to label next.",
@@ -35,21 +53,15 @@ def labels(  # noqa: PLR0913  the command line has more options than a function 
         str, typer.Option(help="What keeps images in one fold: groups (scene, film), or blocks of names.")
     ] = "groups",
     split: Annotated[str, typer.Option(help="Whose labels: all, train, val or test.")] = "all",
-    model: Annotated[str | None, typer.Option(help="Decoder; `pixelwise models` lists them.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder; `pixelwise models` lists them.")] = None,
-    encoder_weights: Annotated[
-        str | None, typer.Option(metavar="FILE|RUN|hub:NAME", help="Begin with these weights in the encoder.")
-    ] = None,
-    size: Annotated[str | None, typer.Option("--size", "--imgsz", help="Crops: 256 or 360x480.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images per step.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Options from a recipe or a run's config.yaml.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any option, such as optim.lr=1e-3.")
-    ] = None,
+    model: Decoder = None,
+    encoder: Encoder = None,
+    encoder_weights: Weights = None,
+    size: Size = None,
+    batch: Batch = None,
+    seed: RunSeed = None,
+    device: Device = None,
+    config: Config = None,
+    set_: Set = None,
     band: Annotated[int, typer.Option(help="Boundaries may be off by as many pixels.")] = 3,
     min_area: Annotated[int, typer.Option(help="Smaller regions are left out, in pixels.")] = 60,
     shown: Annotated[int, typer.Option(help="Regions on the page; the patch holds all.")] = 100,

@@ -9,7 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.terms import Classes, Data, Json, Model, Seed, Splits, emit, open_data, parse_size
+from pixelwise.cli.terms import (
+    Batch,
+    Classes,
+    Config,
+    Data,
+    Decoder,
+    Device,
+    Encoder,
+    Json,
+    Model,
+    RunSeed,
+    Seed,
+    Set,
+    Size,
+    SplitName,
+    Splits,
+    Weights,
+    chosen_split,
+    emit,
+    open_data,
+    parse_size,
+)
 
 if TYPE_CHECKING:
     from pixelwise.data.dataset import Dataset, Split
@@ -26,12 +47,9 @@ def train(  # noqa: PLR0913  the command line has more options than a function s
     task: Annotated[
         str | None, typer.Option(help="segment (default), classify, reconstruct or localize.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Decoder; `pixelwise models` lists them.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder; `pixelwise models` lists them.")] = None,
-    encoder_weights: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|RUN|hub:NAME", help="Begin with these weights in the encoder."),
-    ] = None,
+    model: Decoder = None,
+    encoder: Encoder = None,
+    encoder_weights: Weights = None,
     strategy: Annotated[
         str | None, typer.Option(help="With weights: full (default), last, partial or staged.")
     ] = None,
@@ -39,16 +57,12 @@ def train(  # noqa: PLR0913  the command line has more options than a function s
         float | None, typer.Option(help="Wall-clock budget; 20 unless --epochs is given.")
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images, instead.")] = None,
-    size: Annotated[str | None, typer.Option("--size", "--imgsz", help="Crops: 256 or 360x480.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images per step.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Options from a recipe or a run's config.yaml.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any option, such as optim.lr=1e-3.")
-    ] = None,
+    size: Size = None,
+    batch: Batch = None,
+    seed: RunSeed = None,
+    device: Device = None,
+    config: Config = None,
+    set_: Set = None,
     classes: Classes = None,
     splits: Splits = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN, exactly.")] = False,
@@ -110,9 +124,7 @@ def evaluate(  # noqa: PLR0913  see train
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write to.", show_default=False)
     ],
-    split: Annotated[
-        str | None, typer.Option(help="train, val or test; test if there is one, else val.")
-    ] = None,
+    split: SplitName = None,
     classes: Classes = None,
     splits: Splits = None,
     seed: Seed = 0,
@@ -126,27 +138,22 @@ def evaluate(  # noqa: PLR0913  see train
     json: Json = False,
 ) -> None:
     """Score a model of any task on a dataset: scores.json and a report that opens offline."""
-    from pixelwise.errors import OptionError
     from pixelwise.evaluation import evaluate as score
     from pixelwise.evaluation import render
     from pixelwise.evaluation.comparisonreport import summary_text
     from pixelwise.evaluation.scores import evaluate as score_segmenter
     from pixelwise.models.bundle import BundleFacts, load_network
     from pixelwise.models.segmenter import Segmenter
-    from pixelwise.types import SPLITS
 
     network = load_network(model)
     facts = network.facts if isinstance(network.facts, BundleFacts) else BundleFacts()
     labelled = network.task != "reconstruct"
     dataset = open_data(data, classes, splits, seed=seed, stored=facts.split, labelled=labelled)
-    name = split or ("test" if len(dataset.test) else "val")
-    if name not in SPLITS:
-        raise OptionError(f"--split {name!r}", remedy="give train, val or test")
-    chosen = {"train": dataset.train, "val": dataset.val, "test": dataset.test}[name]
+    chosen = chosen_split(dataset, split)
     title = f"{model.name} on {dataset.root.name}"
     scores: AnyScores
     if isinstance(network, Segmenter):
-        context = _context(model, dataset, classes, name, check=check)
+        context = _context(model, dataset, classes, chosen.name, check=check)
         with Bar("images") as bar:
             scores = score_segmenter(network, chosen, out=out, title=title, progress=bar, context=context)
     else:
@@ -156,7 +163,7 @@ def evaluate(  # noqa: PLR0913  see train
     if json:
         emit(scores.as_dict() if summary is None else {**scores.as_dict(), "runs": summary.as_dict()})
     else:
-        print(f"{name} split of {dataset.root} ({dataset.split_origin})\n{render(scores)}")
+        print(f"{chosen.name} split of {dataset.root} ({dataset.split_origin})\n{render(scores)}")
         if summary is not None:
             print(f"\n{1 + len(runs or [])} runs together\n{summary_text(summary)}\n")
         print(f"report  {out / 'report.html'}\nscores  {out / 'scores.json'}")

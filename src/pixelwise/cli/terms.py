@@ -12,7 +12,7 @@ from pixelwise.errors import OptionError
 
 if TYPE_CHECKING:
     from pixelwise.data.assign import SplitChoice
-    from pixelwise.data.dataset import Dataset
+    from pixelwise.data.dataset import Dataset, Split
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images and masks.", show_default=False)]
 Model = Annotated[
@@ -31,6 +31,24 @@ Splits = Annotated[
         show_default=False,
     ),
 ]
+SplitName = Annotated[str | None, typer.Option(help="train, val or test; test if there is one, else val.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|RUN|hub:NAME", help="Begin with these weights in the encoder."),
+]
+Size = Annotated[str | None, typer.Option("--size", "--imgsz", help="Crops: 256 or 360x480.")]
+Batch = Annotated[int | None, typer.Option(help="Images per step.")]
+RunSeed = Annotated[int | None, typer.Option(help="Of everything random.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Options from a recipe or a run's config.yaml.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Any option of training, such as optim.lr=1e-3."),
+]
+Decoder = Annotated[str | None, typer.Option(help="Decoder; `pixelwise models` lists them.")]
+Encoder = Annotated[str | None, typer.Option(help="Encoder; `pixelwise models` lists them.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
@@ -84,3 +102,17 @@ def open_data(
     if not there.issuperset(name for names in stored.values() for name in names):
         return dataset  # another dataset: its own split
     return opened(stored)
+
+
+def chosen_split(dataset: Dataset, name: str | None) -> Split:
+    """The split called `name`; by default test, or val where test is empty.
+
+    Raises:
+        OptionError: there is no such split.
+    """
+    if name is None:
+        return dataset.test if len(dataset.test) else dataset.val
+    for split in dataset.splits:
+        if split.name == name:
+            return split
+    raise OptionError(f"--split {name!r}", remedy="give train, val or test")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.terms import Classes, Data, Json, Seed, Splits, emit, open_data
+from pixelwise.cli.terms import Classes, Data, Json, Seed, SplitName, Splits, chosen_split, emit, open_data
 
 weights = typer.Typer(
     help="Encoder weights: published ones, and converted ones.", no_args_is_help=True, rich_markup_mode=None
@@ -117,36 +117,29 @@ def forgetting(
         ),
     ],
     data: Data,
-    split: Annotated[
-        str | None, typer.Option(help="train, val or test; test if there is one, else val.")
-    ] = None,
+    split: SplitName = None,
     classes: Classes = None,
     splits: Splits = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Score OLD on its own DATA with its encoder and with that of NEW: what learning something else has cost."""
-    from pixelwise.errors import OptionError
     from pixelwise.evaluation import render
     from pixelwise.models.bundle import BundleFacts, load_network
     from pixelwise.training.forgetting import forgetting as compare
     from pixelwise.training.log import spoken
-    from pixelwise.types import SPLITS
 
     first = load_network(old)
     facts = first.facts if isinstance(first.facts, BundleFacts) else BundleFacts()
     labelled = first.task != "reconstruct"
     dataset = open_data(data, classes, splits, seed=seed, stored=facts.split, labelled=labelled)
-    name = split or ("test" if len(dataset.test) else "val")
-    if name not in SPLITS:
-        raise OptionError(f"--split {name!r}", remedy="give train, val or test")
-    chosen = {"train": dataset.train, "val": dataset.val, "test": dataset.test}[name]
+    chosen = chosen_split(dataset, split)
     with Bar("images") as bar:
         found = compare(first, new, chosen, progress=bar)
     if json:
         emit(found.as_dict())
         return
-    print(f"{name} split of {dataset.root}\n\nwith the encoder of {old}\n{render(found.before)}")
+    print(f"{chosen.name} split of {dataset.root}\n\nwith the encoder of {old}\n{render(found.before)}")
     print(f"\nwith the encoder of {new}\n{render(found.after)}")
     before, after = found.before.headline[1], found.after.headline[1]
     print(f"\n{spoken(found.measure)} {before:.4f} -> {after:.4f}: {found.lost:+.4f} forgotten")

@@ -10,7 +10,6 @@ say about every class.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +19,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from pixelwise.errors import DataError, MaskError
+from pixelwise.ops.rates import NAN, or_none
 from pixelwise.types import IGNORE, Labels
 
 BINS = 15
 EDGES = (2.0, 5.0, 10.0)
 """Distances to a true boundary, in pixels, that end the bands; the last band has no end."""
 
-NAN = math.nan
 Sums = NDArray[np.float64]  # [..., BINS, 3]: pixels, right ones, sum of probabilities
 
 
@@ -262,7 +261,4 @@ def _group(name: str, sums: Sums, classwise: float) -> GroupCalibration:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in values.items()
-    }
+    return {name: or_none(value) if isinstance(value, float) else value for name, value in values.items()}

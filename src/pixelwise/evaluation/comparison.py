@@ -30,6 +30,7 @@ from pixelwise.evaluation.intervals import (
 from pixelwise.evaluation.overlaps import accuracy, check_images, image_counts, iou
 from pixelwise.evaluation.units import Units, units_of
 from pixelwise.metrics import Scores
+from pixelwise.ops.rates import or_none
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Difference:
         known = not math.isnan(self.difference)
         return {
             "name": self.name,
-            "first": None if math.isnan(self.first) else self.first,
-            "second": None if math.isnan(self.second) else self.second,
+            "first": or_none(self.first),
+            "second": or_none(self.second),
             "difference": self.difference if known else None,
             "interval": list(self.interval) if known else None,
             "p": self.p if known else None,
@@ -124,9 +125,9 @@ class RunsEstimate:
         known = not math.isnan(self.mean)
         return {
             "name": self.name,
-            "values": [None if math.isnan(value) else value for value in self.values],
+            "values": [or_none(value) for value in self.values],
             "mean": self.mean if known else None,
-            "standard_deviation": None if math.isnan(self.deviation) else self.deviation,
+            "standard_deviation": or_none(self.deviation),
             "interval": list(self.interval) if known else None,
             "interval_reliable": self.reliable,
         }

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from pixelwise.classification import Interval
 from pixelwise.evaluation.units import Units
+from pixelwise.ops.rates import or_none
 
 Floats = NDArray[np.float64]
 Measure = Callable[[Floats], Floats]
@@ -66,9 +67,9 @@ class Estimate:
         """Plain values, what is undefined as None."""
         low, high = self.interval
         return {
-            "value": _or_none(self.value),
+            "value": or_none(self.value),
             "interval": None if math.isnan(low) else [low, high],
-            "standard_error": _or_none(self.deviation),
+            "standard_error": or_none(self.deviation),
             "effective_units": round(self.effective_units, 1),
             "interval_reliable": self.reliable,
         }
@@ -236,7 +237,3 @@ def _chain_variance(correlation: Floats, length: float) -> Floats:
     rest = 1 - correlation
     result: Floats = length * (1 + correlation) / rest - 2 * correlation * (1 - correlation**length) / rest**2
     return result
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value

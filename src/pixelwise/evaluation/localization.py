@@ -21,6 +21,7 @@ from pixelwise.infer.images import localize_all
 from pixelwise.models.localizer import Localizer
 from pixelwise.ops.boxes import Corners, box_iou, to_corners
 from pixelwise.ops.objects import main_object
+from pixelwise.ops.rates import or_none
 from pixelwise.report.frames import PREDICTION, TRUTH, framed
 from pixelwise.report.pictures import display_rgb
 from pixelwise.report.tables import csv_text
@@ -58,8 +59,8 @@ class LocatedScore:
         """Plain values, an undefined score as None."""
         return {
             "name": self.name,
-            "recall": _or_none(self.recall),
-            "mean_box_iou": _or_none(self.mean_box_iou),
+            "recall": or_none(self.recall),
+            "mean_box_iou": or_none(self.mean_box_iou),
             "images": self.images,
         }
 
@@ -94,10 +95,10 @@ class LocalizationScores:
     def as_dict(self) -> dict[str, Any]:
         """The content of `scores.json`: plain values, an undefined score as None."""
         return {
-            "mean_box_iou": _or_none(self.mean_box_iou),
-            "accuracy": _or_none(self.accuracy),
+            "mean_box_iou": or_none(self.mean_box_iou),
+            "accuracy": or_none(self.accuracy),
             "accuracy_interval": list(self.accuracy_interval),
-            "found": _or_none(self.found),
+            "found": or_none(self.found),
             "found_interval": list(self.found_interval),
             "images": self.images,
             "without_object": self.without_object,
@@ -292,7 +293,3 @@ def _find(split: Split, index: int, truth: Located | None, said: Located, names:
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value

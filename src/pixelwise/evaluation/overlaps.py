@@ -13,6 +13,7 @@ from pixelwise.errors import DataError
 from pixelwise.evaluation.intervals import NOTE, Estimate, Floats, Measure, estimates, influences
 from pixelwise.evaluation.units import Units, units_of
 from pixelwise.metrics import Scores
+from pixelwise.ops.rates import ratio
 
 
 @dataclass(frozen=True)
@@ -149,13 +150,6 @@ def accuracy(sums: Floats) -> Floats:
 def frequency_weighted(sums: Floats) -> Floats:
     """IoU weighted by the pixels of each class in the truth [..., 1]."""
     return ratio(np.nansum(iou(sums) * sums[..., 1], axis=-1), sums[..., 1].sum(-1))[..., None]
-
-
-def ratio(part: Floats, whole: Floats) -> Floats:
-    """`part / whole`, NaN where the whole is nothing."""
-    result = np.full(np.broadcast_shapes(np.shape(part), np.shape(whole)), np.nan)
-    np.divide(part, whole, out=result, where=np.asarray(whole) > 0)
-    return result
 
 
 CLASS_MEASURES: dict[str, Measure] = {"iou": iou, "dice": dice, "precision": precision, "recall": recall}

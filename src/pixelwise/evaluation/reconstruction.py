@@ -20,6 +20,7 @@ from pixelwise.files import locked
 from pixelwise.infer.images import as_image, restore_all
 from pixelwise.infer.predictor import check_image
 from pixelwise.models.autoencoder import Autoencoder
+from pixelwise.ops.rates import or_none
 from pixelwise.report.pictures import display_rgb, heat
 from pixelwise.report.tables import csv_text
 from pixelwise.report.tasks import Copy, reconstruction_page
@@ -56,11 +57,11 @@ class ReconstructionScores:
     def as_dict(self) -> dict[str, Any]:
         """The content of `scores.json`: plain values, an undefined or infinite one as None."""
         return {
-            "explained_variance": _or_none(self.explained_variance),
+            "explained_variance": or_none(self.explained_variance),
             "mean_squared_error": self.mean_squared_error,
             "mean_absolute_error": self.mean_absolute_error,
             "variance": self.variance,
-            "psnr": _or_none(self.psnr),
+            "psnr": or_none(self.psnr),
             "images": self.images,
         }
 
@@ -191,7 +192,3 @@ def _psnr(squared: float, peak: int) -> float:
     if peak == 0:
         return math.nan
     return 10 * math.log10(peak**2 / squared) if squared > 0 else math.inf
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None

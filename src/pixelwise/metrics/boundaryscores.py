@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import OptionError, close_matches
 from pixelwise.metrics.distances import DistanceCounts
-from pixelwise.metrics.rates import NAN, mean_defined, or_none, ratio
+from pixelwise.metrics.named import named
 from pixelwise.metrics.reach import BoundaryOptions
+from pixelwise.ops.rates import NAN, mean_defined, or_none, ratio
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,7 @@ class BoundaryScores:
         Raises:
             OptionError: there is no such class.
         """
-        for score in self.classes:
-            if score.name == name:
-                return score
-        raise OptionError(f"no class {name!r}", remedy=close_matches(name, [c.name for c in self.classes]))
+        return named(self.classes, name)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a section of `scores.json`, an undefined score as None."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.metrics.rates import NAN
+from pixelwise.ops.rates import NAN
 
 PERCENT = 95.0
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError
-from pixelwise.metrics.rates import mean_defined, ratio
+from pixelwise.ops.rates import mean_defined, ratio
 from pixelwise.types import Confusion
 
 Row = tuple[str | int | float, ...]

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pixelwise.errors import DataError, OptionError, close_matches
-from pixelwise.metrics.rates import or_none, ratio
+from pixelwise.errors import DataError, OptionError
+from pixelwise.metrics.named import named
 from pixelwise.ops.confusion import confusion
+from pixelwise.ops.rates import or_none, ratio
 from pixelwise.types import Labels
 
 BOUNDS = (32 * 32, 96 * 96)
@@ -96,10 +97,7 @@ class ObjectScores:
         Raises:
             OptionError: there is no such class.
         """
-        for one in self.classes:
-            if one.name == name:
-                return one
-        raise OptionError(f"no class {name!r}", remedy=close_matches(name, [c.name for c in self.classes]))
+        return named(self.classes, name)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a section of `scores.json`, an undefined score as None."""

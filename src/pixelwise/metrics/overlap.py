@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import DataError, OptionError, close_matches
+from pixelwise.errors import DataError
+from pixelwise.metrics.named import named
 from pixelwise.ops.confusion import confusion
+from pixelwise.ops.rates import NAN, mean_defined, or_none, ratio
 from pixelwise.types import IGNORE, Confusion, Labels
-
-NAN = float("nan")
 
 ImageCounts = NDArray[np.int64]  # [images, K, 3]: pixels found, in the truth, in the prediction
 
@@ -40,10 +40,10 @@ class ClassScore:
         """Plain values, an undefined score as None."""
         return {
             "name": self.name,
-            "iou": _or_none(self.iou),
-            "dice": _or_none(self.dice),
-            "precision": _or_none(self.precision),
-            "recall": _or_none(self.recall),
+            "iou": or_none(self.iou),
+            "dice": or_none(self.dice),
+            "precision": or_none(self.precision),
+            "recall": or_none(self.recall),
             "pixels": self.pixels,
         }
 
@@ -87,18 +87,15 @@ class Scores:
         Raises:
             OptionError: there is no such class.
         """
-        for score in self.classes:
-            if score.name == name:
-                return score
-        raise OptionError(f"no class {name!r}", remedy=close_matches(name, [c.name for c in self.classes]))
+        return named(self.classes, name)
 
     def as_dict(self) -> dict[str, Any]:
         """The content of `scores.json`: plain values, an undefined score as None."""
         return {
-            "mean_iou": _or_none(self.mean_iou),
-            "pixel_accuracy": _or_none(self.pixel_accuracy),
-            "mean_dice": _or_none(self.mean_dice),
-            "frequency_weighted_iou": _or_none(self.frequency_weighted_iou),
+            "mean_iou": or_none(self.mean_iou),
+            "pixel_accuracy": or_none(self.pixel_accuracy),
+            "mean_dice": or_none(self.mean_dice),
+            "frequency_weighted_iou": or_none(self.frequency_weighted_iou),
             "images": self.images,
             "pixels": self.pixels,
             "classes": [score.as_dict() for score in self.classes],
@@ -131,18 +128,18 @@ def scores_from_confusion(
             remedy="pass counts of at least 0, one row and one column per class",
         )
     hits, truth, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    iou = _ratio(hits, truth + predicted - hits)
-    dice = _ratio(2 * hits, truth + predicted)
-    precision, recall = _ratio(hits, predicted), _ratio(hits, truth)
+    iou = ratio(hits, truth + predicted - hits)
+    dice = ratio(2 * hits, truth + predicted)
+    precision, recall = ratio(hits, predicted), ratio(hits, truth)
     classes = tuple(
         ClassScore(name, float(iou[k]), float(dice[k]), float(precision[k]), float(recall[k]), int(truth[k]))
         for k, name in enumerate(names)
     )
     pixels = int(truth.sum())
     return Scores(
-        mean_iou=_mean(iou),
+        mean_iou=mean_defined(iou),
         pixel_accuracy=int(hits.sum()) / pixels if pixels else NAN,
-        mean_dice=_mean(dice),
+        mean_dice=mean_defined(dice),
         frequency_weighted_iou=float(np.nansum(iou * truth) / pixels) if pixels else NAN,
         classes=classes,
         confusion=matrix,
@@ -181,7 +178,7 @@ class ScoreCounter:
         """
         counts = confusion(truth, prediction, len(self.names), self.ignore)
         hits, found, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-        mean_iou = _mean(_ratio(hits, found + predicted - hits))
+        mean_iou = mean_defined(ratio(hits, found + predicted - hits))
         self.confusion += counts
         self.ignored += truth.size - int(counts.sum())
         self.image_mean_iou.append(mean_iou)
@@ -198,18 +195,3 @@ class ScoreCounter:
             image_mean_iou=self.image_mean_iou,
             image_counts=np.array(self.image_counts, np.int64).reshape(-1, len(self.names), 3),
         )
-
-
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    ratio = np.full(part.shape, NAN)
-    np.divide(part, whole, out=ratio, where=whole > 0)
-    return ratio
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else NAN
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -33,5 +33,5 @@ def mean_defined(values: NDArray[np.float64]) -> float:
 
 
 def or_none(value: float) -> float | None:
-    """A plain float, None for NaN."""
-    return None if math.isnan(value) else float(value)
+    """A plain float, None where JSON has no number: NaN and infinity."""
+    return float(value) if math.isfinite(value) else None
