@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from machine import store
 from PIL import Image
 from scipy import ndimage
 
@@ -87,8 +88,7 @@ def main() -> None:
         "machine": platform.processor() or platform.machine(),
     }
     print(json.dumps(result, indent=2))
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    store(options.json, result)
 
 
 if __name__ == "__main__":

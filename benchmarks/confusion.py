@@ -26,6 +26,7 @@ import numba
 import numpy as np
 import PIL.Image
 import torch
+from machine import store
 from numpy.typing import NDArray
 
 from pixelwise.ops import native
@@ -64,9 +65,7 @@ def main() -> None:
         result[name] = compare(truth, prediction, classes, given.rounds)
         print(name, json.dumps(result[name]), flush=True)
     print(json.dumps(result, indent=2))
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    store(given.out, result)
 
 
 def real(folder: Path, pixels: int) -> tuple[Maps, Maps, int]:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
+from machine import store
 
 import pixelwise as pw
 from pixelwise.data.loader import ImageCache, Loader
@@ -71,9 +72,7 @@ def main() -> None:
         result["share_of_a_step"] = round(ours / given.step, 4)
         result["seconds_of_a_step"] = given.step
     print(json.dumps(result, indent=1))
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    store(given.out, result)
 
 
 def write_pairs(data: Path | None, folder: Path, most: int | None) -> int:

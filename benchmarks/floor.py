@@ -28,7 +28,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from machine import copy_speed, peak
+from machine import copy_speed, peak, store
 from torch.nn import functional as F
 
 import pixelwise as pw
@@ -294,9 +294,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "load_before": load,
     }
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    store(given.out, result)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import Any
 
 import numba
 import torch
-from machine import copy_speed
+from machine import copy_speed, store
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -59,9 +59,7 @@ def main() -> None:
     for classes in given.classes:
         result[f"{classes} classes"] = measure(classes, given.rounds, compiled=not given.no_compile)
         print(classes, json.dumps(result[f"{classes} classes"], indent=1), flush=True)
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    store(given.out, result)
 
 
 def full(low: Tensor) -> Tensor:

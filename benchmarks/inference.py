@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import copy_speed, peak
+from machine import copy_speed, peak, store
 
 import pixelwise as pw
 
@@ -63,9 +63,7 @@ def main() -> None:
         "machine": platform.processor() or platform.machine(),
         "load_before": load,
     }
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    store(given.out, result)
 
 
 def row(model: str, batch: int, names: list[str], rounds: int) -> dict[str, Any]:

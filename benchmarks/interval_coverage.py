@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from machine import store
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import ndtr
@@ -191,8 +192,7 @@ def main() -> None:
                 entry["false_alarms"] = false_alarms(World(2, **worlds[case]), count, given.simulations)
                 print(case, images, json.dumps(entry["false_alarms"]))
             print(f"{time.perf_counter() - began:.1f} s", flush=True)
-            if given.out is not None:
-                given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            store(given.out, result)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import store
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -137,8 +138,7 @@ def main() -> None:
         result["found"][name] = {kind: f"{count}/{len(some)}" for kind, count in rows.items()}
     result["false alarms"] = false_alarms(images["camvid"], images["aerial"])
     print(json.dumps(result, indent=2))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(result, indent=2) + "\n")
+    store(chosen.json, result)
 
 
 if __name__ == "__main__":

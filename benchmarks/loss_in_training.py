@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from machine import peak
+from machine import peak, store
 
 import pixelwise as pw
 from pixelwise.losses import LossOptions, segmentation_loss
@@ -84,8 +84,7 @@ def main() -> None:
         "seconds": {model: measure(model, given.rounds) for model in NETWORKS},
     }
     print(json.dumps(result, indent=1))
-    if given.out is not None:
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    store(given.out, result)
 
 
 if __name__ == "__main__":

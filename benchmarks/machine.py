@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +26,13 @@ def copy_speed() -> float:
     """Bytes read and written by copies of 256 MiB on torch's threads, in GB/s."""
     source, target = torch.ones(2**26), torch.empty(2**26)
     return round(2 * source.nbytes / _least(lambda: target.copy_(source)) / 1e9, 1)
+
+
+def store(path: Path | None, result: Any) -> None:
+    """Write a result as JSON, if there is a place for it."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def _least(work: Callable[[], object]) -> float:
@@ -52,8 +60,7 @@ def main() -> None:
         "capability": torch.backends.cpu.get_cpu_capability(),
     }
     print(json.dumps(result, indent=1))
-    if given.out is not None:
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    store(given.out, result)
 
 
 if __name__ == "__main__":

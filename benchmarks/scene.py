@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import store
 
 
 def write_scene(path: Path, height: int, width: int) -> None:
@@ -130,10 +131,8 @@ def main() -> None:
         "runs": runs,
         "peak_growth": round(peaks[-1] / peaks[0], 3),
     }
-    text = json.dumps(document, indent=2) + "\n"
-    print(text)
-    if given.out:
-        given.out.write_text(text, encoding="utf-8")
+    print(json.dumps(document, indent=2))
+    store(given.out, document)
 
 
 if __name__ == "__main__":

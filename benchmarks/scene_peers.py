@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import store
 from scene import write_scene
 
 PEERS = ("monai default", "monai equal halo")
@@ -153,10 +154,8 @@ def main() -> None:
         "torch": torch.__version__,
         "rows": rows,
     }
-    text = json.dumps(document, indent=2) + "\n"
-    print(text)
-    if given.out:
-        given.out.write_text(text, encoding="utf-8")
+    print(json.dumps(document, indent=2))
+    store(given.out, document)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import store
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -114,8 +115,7 @@ def main() -> None:
         files = sorted(file for file in chosen.other.iterdir() if file.is_file())[:60]
         result["other set"] = alarms(model, (read_image(file) for file in files))
     print(json.dumps(result, indent=2))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(result, indent=2) + "\n")
+    store(chosen.json, result)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from statistics import mean
 from typing import Any
 
 import torch
+from machine import store
 
 import pixelwise as pw
 from pixelwise.config import fill, read_yaml
@@ -58,9 +59,7 @@ def main() -> None:
     print(
         f"{minutes:g} minutes: mean test mean IoU {reached:.4f}; plain, {plain['minutes']:g} minutes: {wanted:.4f}"
     )
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    store(given.out, result)
 
 
 def one(folder: Path, minutes: float, seed: int) -> dict[str, Any]:

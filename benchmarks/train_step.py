@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from machine import peak
+from machine import peak, store
 from torch.nn import functional as F
 
 import pixelwise as pw
@@ -62,9 +62,7 @@ def main() -> None:
         "machine": platform.processor() or platform.machine(),
         "load_before": load,
     }
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    store(given.out, result)
 
 
 def row(model: str, size: tuple[int, int], rounds: int, steps: int) -> dict[str, Any]:

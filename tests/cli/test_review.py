@@ -42,25 +42,17 @@ def digests(root: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def order(data: Path, out: Path) -> list[str]:
+    given = ["review", "labels", str(data), "-o", str(out)]
+    return [*given, "--epochs", "30", "--folds", "2", "--by", "blocks", *TRAINING]
+
+
 @pytest.fixture(scope="module")
 def reviewed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The data and what `review labels` wrote."""
     root = tmp_path_factory.mktemp("review")
     data, out = write_halves(root / "data"), root / "out"
-    given = [
-        "review",
-        "labels",
-        str(data),
-        "-o",
-        str(out),
-        "--epochs",
-        "30",
-        "--folds",
-        "2",
-        "--by",
-        "blocks",
-    ]
-    assert run([*given, *TRAINING, "--json"]) == 0
+    assert run([*order(data, out), "--json"]) == 0
     return data, out
 
 
@@ -116,20 +108,7 @@ def test_the_same_command_again_trains_nothing(
     data, out = reviewed
     before = (out / "patch.json").read_bytes()
     stamp = (out / "fold-1" / "model.safetensors").stat().st_mtime_ns
-    given = [
-        "review",
-        "labels",
-        str(data),
-        "-o",
-        str(out),
-        "--epochs",
-        "30",
-        "--folds",
-        "2",
-        "--by",
-        "blocks",
-    ]
-    assert run([*given, *TRAINING]) == 0
+    assert run(order(data, out)) == 0
     assert (out / "patch.json").read_bytes() == before
     assert (out / "fold-1" / "model.safetensors").stat().st_mtime_ns == stamp
     assert "review apply" in capsys.readouterr().out
