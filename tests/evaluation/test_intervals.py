@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +23,8 @@ from pixelwise.evaluation.overlaps import accuracy, iou, score_intervals
 from pixelwise.evaluation.units import ENOUGH, units_of
 from pixelwise.metrics import ScoreCounter, scores_from_confusion
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "interval_coverage.py"
-spec = importlib.util.spec_from_file_location("interval_coverage", BENCHMARK)
-simulated = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(simulated)
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+simulated = importlib.import_module("interval_coverage")
 
 
 def scores_of(shares, size=1000):
