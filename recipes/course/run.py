@@ -153,8 +153,14 @@ def main() -> int:
     if unknown or given.data is None:
         print(f"unknown: {', '.join(unknown)}; see --list" if unknown else "give --data", file=sys.stderr)
         return 2
+    from pixelwise.errors import PixelwiseError
+
     for name in given.names:
-        result = run(known[name], given.data, given.work, given.seed)
+        try:
+            result = run(known[name], given.data, given.work, given.seed)
+        except PixelwiseError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 2
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{name}-seed{given.seed}.json"
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -179,17 +185,41 @@ def _opened(experiment: Experiment, folder: Path, work: Path) -> Any:
 
 
 def _with_weights(options: dict[str, Any], folder: Path, work: Path) -> dict[str, Any]:
-    """The options with the ImageNet encoder's file in the place of its name, converted when first asked for."""
+    """The options with a file or run in the place of {mobilenet} and {run:NAME@DATA}."""
+    named = options.get("transfer", {}).get("encoder_weights", "")
+    if named == "{mobilenet}":
+        path = _imagenet_encoder(folder, work)
+    elif named.startswith("{run:"):
+        path = _earlier_run(named.removeprefix("{run:").removesuffix("}"), work)
+    else:
+        return options
+    return {**options, "transfer": {**options["transfer"], "encoder_weights": str(path)}}
+
+
+def _imagenet_encoder(folder: Path, work: Path) -> Path:
+    """The file of the converted encoder, written when first asked for."""
     from pixelwise.models.encoderfiles import save_encoder_weights
     from pixelwise.models.tfjs import convert_tfjs_mobilenet
 
-    if options.get("transfer", {}).get("encoder_weights") != "{mobilenet}":
-        return options
     path = work / "mobilenet_v1.safetensors"
     if not path.exists():
         work.mkdir(parents=True, exist_ok=True)
         save_encoder_weights(path, convert_tfjs_mobilenet(folder / "weights" / "mobilenet_v1_1.0_224_tfjs"))
-    return {**options, "transfer": {**options["transfer"], "encoder_weights": str(path)}}
+    return path
+
+
+def _earlier_run(name: str, work: Path) -> Path:
+    """The folder of the run of experiment `name` whose encoder another one begins with; that of seed 0."""
+    from pixelwise.errors import BundleError
+
+    path = work / "runs" / f"{name}-seed0"
+    if not (path / "test").exists():  # what a run writes last
+        raise BundleError(
+            "this experiment begins with the encoder of a run that is not there or not finished",
+            file=path,
+            remedy=f"python recipes/course/run.py {name} --data DATA --work {work} --seed 0",
+        )
+    return path
 
 
 def _document() -> dict[str, Any]:

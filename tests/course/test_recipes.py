@@ -1,0 +1,65 @@
+"""The experiments of the course: what they name exists, and they begin with the encoders that they name."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import pixelwise as pw
+from pixelwise.config import fill
+from pixelwise.models.bundle import load_network
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "course"
+
+
+@pytest.fixture
+def course(monkeypatch):
+    """`run.py` as a module."""
+    spec = importlib.util.spec_from_file_location("course_run", RECIPES / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    monkeypatch.syspath_prepend(str(RECIPES))  # its neighbours
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_experiment_can_be_read_and_begins_with_one_that_exists(course):
+    known = course.experiments()
+    for experiment in known.values():
+        assert fill(pw.TrainOptions(), experiment.options).task
+        named = experiment.options.get("transfer", {}).get("encoder_weights", "{mobilenet}")
+        if named != "{mobilenet}":
+            first = known[named.removeprefix("{run:").removesuffix("}")]
+            assert first.options["encoder"] == experiment.options["encoder"]
+    assert {"own_full@camvid_few", "other_full@camvid", "street_full@xray"} <= set(known)
+
+
+def test_an_experiment_begins_with_the_encoder_of_another(course, shapes, tmp_path, monkeypatch, capsys):
+    every = {"encoder": "lenet", "epochs": 1, "batch": 2, "size": [32, 32], "precision": "float32"}
+    runs = {
+        "before": {"task": "reconstruct"},
+        "after": {"transfer": {"encoder_weights": "{run:before@shapes}", "strategy": "last"}},
+    }
+    group = {"shows": "", "data": ["shapes"], "all": every, "runs": runs}
+    document = {"data": {"shapes": {"from": shapes.name}}, "groups": {"one": group}}
+    monkeypatch.setattr(course, "_document", lambda: document)
+    monkeypatch.setattr(course, "RESULTS", tmp_path / "results")
+
+    def main(name):
+        where = ["--data", str(shapes.parent), "--work", str(tmp_path / "work")]
+        monkeypatch.setattr(sys, "argv", ["run.py", name, *where])
+        return course.main()
+
+    assert main("after@shapes") == 2
+    assert "run.py before@shapes --data DATA" in capsys.readouterr().err
+    assert not (tmp_path / "work" / "runs" / "after@shapes-seed0").exists()
+    assert (main("before@shapes"), main("after@shapes")) == (0, 0)
+    before, after = (load_network(tmp_path / "work" / "runs" / f"{n}@shapes-seed0") for n in runs)
+    assert (before.task, after.task) == ("reconstruct", "segment")
+    state = after.encoder.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in before.encoder.state_dict().items())
+    stored = json.loads((tmp_path / "results" / "after@shapes-seed0.json").read_text())
+    assert stored["options"]["transfer"]["encoder_weights"] == "{run:before@shapes}"
