@@ -1,4 +1,4 @@
-"""Decoders and blocks, judged by published counts, plain formulas and torch's own layers."""
+"""Decoders, judged by published counts, plain formulas and torch's own layers."""
 
 import math
 from dataclasses import replace
@@ -10,16 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from pixelwise.errors import OptionError
-from pixelwise.models.blocks import ASPP, SeparableConv, SqueezeExcitation, Unpool, Upsample
+from pixelwise.models.blocks import SeparableConv, SqueezeExcitation
 from pixelwise.models.decoders.asymmetric import AsymmetricUNet
 from pixelwise.models.decoders.deeplab import DeepLabV3, DeepLabV3Plus
 from pixelwise.models.decoders.fcn import FCN8s, FCN16s, FCN32s
 from pixelwise.models.decoders.fullres import FullResolution
 from pixelwise.models.decoders.hourglass import StackedHourglass
-from pixelwise.models.decoders.patch import PatchClassifier
 from pixelwise.models.decoders.segnet import SegNet
 from pixelwise.models.decoders.unet import UNet
-from pixelwise.models.framing import mirrored, windows
 from pixelwise.models.interfaces import Level, NetworkOptions
 from pixelwise.models.zoo import build
 
@@ -106,13 +104,6 @@ def test_an_unpadded_unet_may_end_early_and_unpool():
         assert net(torch.randn(1, 2, 30, 41)).shape == (1, 3, 30, 41)
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 1), (3, 5), (9, 4)])
-def test_mirroring_is_numpys(height, width):
-    images = torch.randn(2, 1, height, width)
-    expected = np.pad(images.numpy(), ((0, 0), (0, 0), (11, 3), (0, 17)), mode="reflect")
-    assert np.array_equal(mirrored(images, (11, 3), (0, 17)).numpy(), expected)
-
-
 def test_a_unet_skips_the_sizes_that_the_encoder_lacks():
     net = UNet([Level(6, 4), Level(12, 16)], NetworkOptions(decoder_channels=(8, 8, 8, 8)), 3)
     inputs = [block.convolutions[0][0].in_channels for block in net.blocks]
@@ -132,44 +123,6 @@ def test_unpooling_ends_at_the_finest_map():
     assert (len(net.blocks), net.stride) == (4, 2)
     with pytest.raises(OptionError, match="there is none"):
         UNet(LEVELS, NetworkOptions(upsampling="unpool", decoder_channels=(8,) * 5), 3)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_unpooling_is_a_plain_loop(dtype, layout):
-    guide = torch.randn(2, 3, 6, 8).to(dtype).to(memory_format=layout)
-    values = torch.randn(2, 3, 3, 4).to(dtype).requires_grad_()
-    expected = torch.zeros(2, 3, 6, 8, dtype=dtype)
-    for n, c, row, column in np.ndindex(2, 3, 3, 4):
-        window = guide[n, c, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
-        place = int(window.float().argmax())
-        expected[n, c, 2 * row + place // 2, 2 * column + place % 2] = values[n, c, row, column]
-    got = Unpool()(values, guide)
-    assert torch.equal(got, expected)
-    weights = torch.randn(2, 3, 6, 8).to(dtype)
-    (gradient,) = torch.autograd.grad((got * weights).sum(), values)
-    (plain,) = torch.autograd.grad((expected * weights).sum(), values)
-    assert torch.equal(gradient, plain)
-
-
-@pytest.mark.parametrize(
-    ("guide", "values", "expected"),
-    [  # the worked examples of the course, rows 8 to 11
-        (
-            [[1, 2, 6, 3], [3, 5, 2, 1], [1, 2, 2, 1], [7, 3, 4, 8]],
-            [[1, 2], [3, 4]],
-            [[0, 0, 2, 0], [0, 1, 0, 0], [0, 0, 0, 0], [3, 0, 0, 4]],
-        ),
-        (
-            [[0, 2, 3, 0], [0, 0, 0, 5], [6, 0, 3, 0], [0, -2, 2, 1]],
-            [[2, -5], [6, 3]],
-            [[0, 2, 0, 0], [0, 0, 0, -5], [6, 0, 3, 0], [0, 0, 0, 0]],
-        ),
-    ],
-)
-def test_unpooling_gives_the_worked_examples(guide, values, expected):
-    guide, values = (torch.tensor([[rows]], dtype=torch.float32) for rows in (guide, values))
-    assert Unpool()(values, guide)[0, 0].tolist() == expected
 
 
 def test_segnet_on_vgg_takes_the_switches_of_the_poolings():
@@ -228,66 +181,6 @@ def test_an_fcn_takes_the_pooled_maps_of_vgg():
         twice = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         x = twice + F.conv2d(scored, layer.score.weight, layer.score.bias)
     torch.testing.assert_close(net(features), x)
-
-
-def test_squeeze_and_excitation_is_its_formula():
-    layer = SqueezeExcitation(32, reduction=2).double()
-    x = torch.randn(2, 32, 5, 7, dtype=torch.double)
-    first, second = (w.detach()[:, :, 0, 0].numpy() for w in (layer.reduce.weight, layer.expand.weight))
-    hidden = np.maximum(x.numpy().mean((2, 3)) @ first.T + layer.reduce.bias.detach().numpy(), 0)
-    gate = 1 / (1 + np.exp(-(hidden @ second.T + layer.expand.bias.detach().numpy())))
-    np.testing.assert_allclose(layer(x).detach().numpy(), x.numpy() * gate[:, :, None, None], rtol=1e-12)
-
-
-def test_squeeze_and_excitation_is_narrow_between_as_in_the_paper():
-    assert SqueezeExcitation(256).reduce.out_channels == 16
-    assert SqueezeExcitation(16).reduce.out_channels == 8
-
-
-def _taps(x, kernels, rate):
-    """A dilated 3 x 3 convolution, zeros around, as a sum over its nine taps; kernels [out, in, 3, 3]."""
-    height, width = x.shape[2:]
-    padded = np.pad(x, ((0, 0), (0, 0), (rate, rate), (rate, rate)))
-    total = np.zeros((x.shape[0], kernels.shape[0], height, width))
-    for row, column in np.ndindex(3, 3):
-        seen = padded[:, :, row * rate : row * rate + height, column * rate : column * rate + width]
-        total += np.einsum("nchw,oc->nohw", seen, kernels[:, :, row, column])
-    return total
-
-
-@pytest.mark.parametrize("separable", [False, True])
-def test_the_pyramid_is_its_formula(separable):
-    pyramid = ASPP(4, 3, (1, 2, 5), separable=separable, norm="none").double().eval()
-    x = torch.randn(2, 4, 9, 8, dtype=torch.double)
-    found = [m for m in pyramid.modules() if isinstance(m, nn.Conv2d)]
-    kernels = [m.weight.detach().numpy() for m in found]
-    biases = [None if m.bias is None else m.bias.detach().numpy()[:, None, None] for m in found]
-
-    def point(values, index):
-        mixed = np.einsum("nchw,oc->nohw", values, kernels[index][:, :, 0, 0])
-        return np.maximum(mixed + biases[index], 0)
-
-    parts, index = [point(x.numpy(), 0)], 1
-    for rate in (1, 2, 5):
-        if separable:  # one kernel per channel, then 1 x 1
-            alone = np.zeros((4, 4, 3, 3))
-            alone[range(4), range(4)] = kernels[index][:, 0]
-            parts.append(point(_taps(x.numpy(), alone, rate), index + 1))
-            index += 2
-        else:
-            parts.append(np.maximum(_taps(x.numpy(), kernels[index], rate) + biases[index], 0))
-            index += 1
-    mean = point(x.numpy().mean((2, 3), keepdims=True), index)
-    parts.append(np.broadcast_to(mean, parts[0].shape))
-    expected = point(np.concatenate(parts, axis=1), index + 1)
-    np.testing.assert_allclose(pyramid(x).detach().numpy(), expected, rtol=1e-10)
-
-
-def test_the_pyramid_trains_on_a_single_image():
-    for norm in ("batch", "group", "instance", "none"):
-        pyramid = ASPP(4, 8, (1,), norm=norm).train()
-        pyramid(torch.randn(1, 4, 5, 5)).square().sum().backward()
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in pyramid.parameters())
 
 
 @pytest.mark.parametrize("stride", [8, 16, 32])
@@ -385,105 +278,12 @@ def test_chunks_of_windows_change_nothing(monkeypatch):
         torch.testing.assert_close(net(images), whole)
 
 
-def test_windows_are_a_view():
-    images = torch.randn(1, 3, 64, 64)
-    view = windows(images, 32, 8)
-    assert view.shape == (1, 8, 8, 3, 32, 32)
-    assert view.untyped_storage().nbytes() < 2.5 * images.untyped_storage().nbytes()
-
-
 def test_full_resolution_is_convolutions_only():
     net = FullResolution([Level(3, 1)], NetworkOptions(), 5)
     layers = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
     assert [m.out_channels for m in layers] == [64] * 8 + [5]
     assert all(m.stride == (1, 1) for m in layers)
     assert net([torch.randn(2, 3, 9, 11)]).shape == (2, 5, 9, 11)
-
-
-OLD = [
-    (UNet, {}),
-    (SegNet, {}),
-    (StackedHourglass, {}),
-    (FullResolution, {"levels": [Level(4, 1)]}),
-    (AsymmetricUNet, {}),
-    (DeepLabV3, {"levels": [Level(4, 4), Level(6, 8), Level(8, 8)]}),
-    (DeepLabV3Plus, {"levels": [Level(4, 4), Level(6, 8), Level(8, 16)]}),
-]
-
-
-@pytest.mark.parametrize(("model", "given"), OLD)
-@pytest.mark.parametrize("norm", ["batch", "group", "instance", "none"])
-def test_norm_and_gates_are_as_asked(model, given, norm):
-    kinds = {"batch": nn.BatchNorm2d, "group": nn.GroupNorm, "instance": nn.GroupNorm, "none": ()}
-    levels = given.get("levels", LEVELS)
-    net = model(levels, NetworkOptions(norm=norm, squeeze_excitation=True), 3)
-    found = [m for m in net.modules() if isinstance(m, (nn.BatchNorm2d, nn.GroupNorm))]
-    assert all(isinstance(m, kinds[norm]) for m in found)
-    assert bool(found) == (norm != "none")
-    if norm == "instance":
-        assert all(m.num_groups == m.num_channels for m in found)
-    assert any(isinstance(m, SqueezeExcitation) for m in net.modules())
-    without = model(levels, NetworkOptions(norm=norm, squeeze_excitation=False), 3)
-    assert not any(isinstance(m, SqueezeExcitation) for m in without.modules())
-    assert net(maps(levels)).isfinite().all()
-
-
-@pytest.mark.parametrize("model", [UNet, SegNet, StackedHourglass, AsymmetricUNet])
-@pytest.mark.parametrize("mode", ["nearest", "bilinear", "transposed", "unpool"])
-def test_upsampling_is_as_asked(model, mode):
-    net = model(LEVELS, NetworkOptions(upsampling=mode), 3)
-    assert {m.mode for m in net.modules() if isinstance(m, Upsample)} == {mode}
-    assert net(maps(LEVELS)).shape == (2, 3, 64 // net.stride, 64 // net.stride)
-
-
-DILATED = [Level(4, 2), Level(6, 4), Level(8, 8), Level(10, 8)]
-
-
-@pytest.mark.parametrize(
-    ("model", "levels", "options", "found", "remedy"),
-    [
-        (UNet, DILATED, {}, "strides [2, 4, 8, 8]", "another encoder"),
-        (UNet, [Level(3, 3), Level(4, 6)], {}, "strides [3, 6]", "another encoder"),
-        (UNet, [Level(3, 1)], {}, "strides [1]", "another encoder"),
-        (UNet, LEVELS, {"decoder_channels": (8,) * 6}, "6 entries", "1 to 5 positive widths"),
-        (UNet, LEVELS, {"padding": "valid"}, "pads nothing either", "encoder unet"),
-        (UNet, LEVELS, {"rates": (1, 2)}, "UNet has no such option", "leave it out"),
-        (UNet, LEVELS, {"stacks": 2}, "stacks is 2", "leave it out"),
-        (UNet, LEVELS, {"pooling_window": 64}, "nothing is averaged", "set squeeze_excitation"),
-        (FCN8s, LEVELS, {"pooling_window": 64}, "no such option", "leave it out"),
-        (AsymmetricUNet, LEVELS, {"pooling_window": 0}, "pooling_window is 0", "such as 512"),
-        (SegNet, LEVELS, {"padding": "valid"}, "padding is 'valid'", "leave it out"),
-        (SegNet, [Level(3, 4)], {}, "strides [4]", "another encoder"),
-        (SegNet, [Level(3, 4), Level(4, 16)], {}, "unpool needs a map", "another upsampling"),
-        (FCN8s, DILATED, {}, "strides [8, 16, 32]", "another encoder"),
-        (FCN16s, LEVELS[:4], {}, "strides [16, 32]", "another encoder"),
-        (FCN8s, LEVELS, {"decoder_channels": (8,)}, "1 entries", "2 positive widths"),
-        (FCN8s, LEVELS, {"upsampling": "unpool"}, "which an FCN cannot do", "bilinear or nearest"),
-        (FCN8s, LEVELS, {"squeeze_excitation": True}, "no such option", "leave it out"),
-        (DeepLabV3, LEVELS, {}, "stops at stride 8", "can dilate"),
-        (DeepLabV3, DILATED, {"output_stride": 16}, "stops at stride 16", "can dilate"),
-        (DeepLabV3, DILATED, {"upsampling": "unpool"}, "cannot do", "give bilinear"),
-        (DeepLabV3Plus, LEVELS, {}, "stops at stride 16", "can dilate"),
-        (DeepLabV3Plus, [Level(3, 8), Level(4, 16)], {}, "strides [4]", "another encoder"),
-        (DeepLabV3Plus, LEVELS[:4], {"upsampling": "unpool"}, "cannot do", "bilinear or nearest"),
-        (StackedHourglass, DILATED, {}, "strides [2, 4, 8, 8]", "another encoder"),
-        (StackedHourglass, LEVELS, {"decoder_channels": (8, 8)}, "2 entries", "1 positive widths"),
-        (FullResolution, LEVELS, {}, "strides [2, 4, 8, 16, 32]", "encoder image"),
-        (FullResolution, [Level(3, 1)], {"upsampling": "nearest"}, "no such option", "leave it out"),
-        (PatchClassifier, LEVELS, {"patch": (40, 8)}, "40 pixels", "multiple of 32"),
-        (PatchClassifier, LEVELS, {"decoder_channels": (8,)}, "no such option", "it has: patch"),
-    ],
-)
-def test_what_cannot_be_joined_says_why(model, levels, options, found, remedy):
-    with pytest.raises(OptionError) as caught:
-        model(levels, NetworkOptions(**options), 3)
-    assert found in caught.value.found
-    assert remedy in caught.value.remedy
-
-
-def test_valid_padding_is_refused_by_encoders_that_pad():
-    with pytest.raises(OptionError):
-        build("unet", encoder="resnet18", options=NetworkOptions(padding="valid"))
 
 
 def test_an_fcn_starts_its_interpolation_kernels_where_the_closed_form_says():
