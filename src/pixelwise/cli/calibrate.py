@@ -36,14 +36,14 @@ def calibrate(  # noqa: PLR0913  the command line has more options than a functi
     """Fit temperatures, so that a confidence of 0.8 is right four times in five. Labels stay what they are."""
     from pixelwise.errors import OptionError
     from pixelwise.evaluation.temperature import calibrated
-    from pixelwise.models.bundle import BundleFacts, load, save
+    from pixelwise.models.bundle import facts_of, load, save
 
     if out.is_dir():
         raise OptionError(
             f"{out} is a folder", remedy="give the name of a new file: -o calibrated.safetensors"
         )
     network = load(model)
-    facts = network.facts if isinstance(network.facts, BundleFacts) else BundleFacts()
+    facts = facts_of(network)
     dataset = open_data(data, classes, splits, seed=seed, stored=facts.split)
     chosen = chosen_split(dataset, split)
     with Bar("images") as bar:

@@ -125,14 +125,13 @@ def forgetting(
 ) -> None:
     """Score OLD on its own DATA with its encoder and with that of NEW: what learning something else has cost."""
     from pixelwise.evaluation import render
-    from pixelwise.models.bundle import BundleFacts, load_network
+    from pixelwise.models.bundle import facts_of, load_network
     from pixelwise.training.forgetting import forgetting as compare
     from pixelwise.training.log import spoken
 
     first = load_network(old)
-    facts = first.facts if isinstance(first.facts, BundleFacts) else BundleFacts()
     labelled = first.task != "reconstruct"
-    dataset = open_data(data, classes, splits, seed=seed, stored=facts.split, labelled=labelled)
+    dataset = open_data(data, classes, splits, seed=seed, stored=facts_of(first).split, labelled=labelled)
     chosen = chosen_split(dataset, split)
     with Bar("images") as bar:
         found = compare(first, new, chosen, progress=bar)

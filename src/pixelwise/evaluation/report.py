@@ -13,7 +13,7 @@ from pixelwise.evaluation.evaluated import Evaluation
 from pixelwise.files import write_json, write_text
 from pixelwise.infer.predictor import precision_of
 from pixelwise.metrics.images import image_table
-from pixelwise.models.bundle import BundleFacts
+from pixelwise.models.bundle import facts_of
 from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.report.figures import Panel
@@ -83,7 +83,7 @@ def write_evaluation(
 
 def _digests(model: Segmenter) -> dict[str, object]:
     """What made the model, as far as its bundle says."""
-    facts = model.facts if isinstance(model.facts, BundleFacts) else BundleFacts()
+    facts = facts_of(model)
     found: dict[str, object] = {"SHA-256 of the model": model.digest} if model.digest else {}
     if facts.training is not None:
         found |= {

@@ -16,7 +16,7 @@ from pixelwise.evaluation.report import Context, write_evaluation
 from pixelwise.files import locked
 from pixelwise.infer.ahead import ahead
 from pixelwise.infer.predictor import Running, predict
-from pixelwise.models.bundle import BundleFacts
+from pixelwise.models.bundle import facts_of
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.report.figures import Panel
 from pixelwise.report.pictures import display_rgb
@@ -100,11 +100,10 @@ def typical(values: Sequence[float], count: int, without: Collection[int]) -> li
 
 
 def _score(model: Segmenter, split: Split, progress: Callable[[int, int], None] | None) -> Evaluation:
-    facts = model.facts if isinstance(model.facts, BundleFacts) else BundleFacts()
     running = Running(model)
     counter = EvaluationCounter(
         [spec.name for spec in model.classes],
-        pixel_size=facts.pixel_size,
+        pixel_size=facts_of(model).pixel_size,
         calibrated=running.temperatures is not None,
     )
     for index, sample in ahead(split.__getitem__, range(len(split))):

@@ -9,7 +9,7 @@ from pixelwise.geo.mosaic import MosaicReader
 from pixelwise.geo.reader import RasterFacts, RasterReader
 from pixelwise.infer.predictor import DTYPES
 from pixelwise.infer.windows import Window
-from pixelwise.models.bundle import BundleFacts
+from pixelwise.models.bundle import facts_of
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.tiles import Box
 
@@ -53,7 +53,7 @@ def checked(model: Segmenter, facts: RasterFacts) -> bool:
             "gdal_translate -b 1 -b 2 -b 3 IN OUT.tif",
         )
     dtype = "float32" if facts.dtype == "float64" else facts.dtype
-    trained = model.facts.dtype if isinstance(model.facts, BundleFacts) else None
+    trained = facts_of(model).dtype
     allowed = DTYPES if trained is None else (trained,)
     if dtype not in allowed:
         raise DataError(
@@ -74,7 +74,7 @@ def notes_on(model: Segmenter, facts: RasterFacts) -> tuple[str, ...]:
         notes.append("the scene names no coordinate system: its map has none either")
     if facts.alpha and facts.bands > model.bands:
         notes.append("the last band is tagged as alpha: where it is 0 there is no data")
-    trained = model.facts.pixel_size if isinstance(model.facts, BundleFacts) else None
+    trained = facts_of(model).pixel_size
     if trained and place.pixel_size and not 1 / ODD <= place.pixel_size / trained <= ODD:
         notes.append(
             f"a pixel of the scene is {place.pixel_size:.3g} m, one of the training images {trained:.3g} m: "

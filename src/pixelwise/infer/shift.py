@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pixelwise.infer.predictor import as_array, evaluating
-from pixelwise.models.bundle import BundleFacts
+from pixelwise.models.bundle import facts_of
 from pixelwise.models.fingerprint import Fingerprint, Spread
 from pixelwise.models.network import Network
 from pixelwise.ops.bandshift import Directions, Vector, chroma, colors, detail, distance, views
@@ -91,8 +91,7 @@ def input_shift(model: Network, image: Image, *, pixel_size: float | None = None
         image: [H, W, C], or [H, W] for one band, any dtype, values as in the file.
         pixel_size: Metres, if known.
     """
-    facts = model.facts
-    known = facts.fingerprint if isinstance(facts, BundleFacts) else None
+    known = facts_of(model).fingerprint
     if known is None:
         return ShiftReport(checked=False)
     image = image[:, :, None] if image.ndim == 2 else image
@@ -123,7 +122,7 @@ def look_at(model: Network, image: Image, *, features: bool) -> Look:
 
 
 def orders(bands: int) -> Iterator[tuple[int, ...]]:
-    """Other orders of the bands: all for up to 4, else exchanges of two and the first three reversed.
+    """Other orders of the bands: all for up to 4, else exchanges of two of the first 12.
 
     >>> list(orders(2))
     [(1, 0)]

@@ -59,7 +59,7 @@ class BundleFacts(_Closed):
         dtype: Type of the image files: uint8, uint16 or float32.
         table: How mask values map to classes, for `ClassTable.from_dict`.
         pixel_size: Metres per pixel, if known.
-        tile_plan: Not used in this version.
+        tile_plan: Always None: a place in the format that nothing fills.
         calibration: Temperatures that make its probabilities say how often it is right.
         fingerprint: What the training images looked like, for the shift alarm.
         training: Summary of the training run.
@@ -106,6 +106,11 @@ class _Document(_Closed):
     sha256: str
 
 
+def facts_of(network: Network) -> BundleFacts:
+    """What the bundle of a network says beyond it; the defaults for one that was not loaded from a bundle."""
+    return network.facts if isinstance(network.facts, BundleFacts) else BundleFacts()
+
+
 def save(model: Network, path: str | Path, *, facts: BundleFacts | None = None) -> Path:
     """Write `model` as one bundle file; the previous file survives a failure.
 
@@ -122,8 +127,7 @@ def save(model: Network, path: str | Path, *, facts: BundleFacts | None = None) 
     from pixelwise import __version__
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    if facts is None:
-        facts = model.facts if isinstance(model.facts, BundleFacts) else BundleFacts()
+    facts = facts_of(model) if facts is None else facts
     body: dict[str, Any] = {
         "version": VERSION,
         "library": __version__,

@@ -21,7 +21,7 @@ from torch import Tensor
 from pixelwise.errors import BundleError, OptionError, close_matches
 from pixelwise.files import write_bytes
 from pixelwise.models.bundle import KEY as BUNDLE_KEY
-from pixelwise.models.bundle import BundleFacts, load_network
+from pixelwise.models.bundle import facts_of, load_network
 from pixelwise.models.download import cache_folder, fetch
 from pixelwise.models.published import PUBLISHED, TERMS
 from pixelwise.types import Normalization
@@ -164,7 +164,7 @@ def _from_hub(text: str, say: Callable[[str], None] | None) -> EncoderWeights:
 
 def _from_bundle(path: Path) -> EncoderWeights:
     network = load_network(path)
-    facts = network.facts if isinstance(network.facts, BundleFacts) else BundleFacts()
+    facts = facts_of(network)
     return EncoderWeights(
         str(path),
         network.encoder_name,
