@@ -24,17 +24,10 @@ from scipy.signal import lfilter
 from scipy.special import ndtr
 
 from pixelwise.evaluation.comparison import compare_runs
-from pixelwise.evaluation.overlaps import (
-    accuracy,
-    dice,
-    frequency_weighted,
-    iou,
-    precision,
-    recall,
-    score_intervals,
-)
+from pixelwise.evaluation.overlaps import accuracy, frequency_weighted, score_intervals
 from pixelwise.evaluation.units import units_of
 from pixelwise.metrics import ClassScore, Scores
+from pixelwise.metrics.overlap import dice, iou, precision, recall
 
 AREA = np.array([0.30, 0.25, 0.20, 0.10, 0.05, 0.03, 0.02, 0.01])
 PRESENT = np.array([1, 1, 1, 0.9, 0.7, 0.4, 0.2, 0.1])

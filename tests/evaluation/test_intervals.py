@@ -19,9 +19,10 @@ from pixelwise.errors import DataError
 from pixelwise.evaluation.comparison import compare_runs, summarise_runs
 from pixelwise.evaluation.comparisonreport import verdict
 from pixelwise.evaluation.intervals import _stretch, influences
-from pixelwise.evaluation.overlaps import accuracy, iou, score_intervals
+from pixelwise.evaluation.overlaps import accuracy, score_intervals
 from pixelwise.evaluation.units import ENOUGH, units_of
 from pixelwise.metrics import ScoreCounter, scores_from_confusion
+from pixelwise.metrics.overlap import iou
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 simulated = importlib.import_module("interval_coverage")

@@ -14,7 +14,8 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
 from pixelwise.errors import DataError
 from pixelwise.metrics import scores_from_confusion
-from pixelwise.metrics.images import image_counts, image_table
+from pixelwise.metrics.images import image_table
+from pixelwise.metrics.overlap import counts_of
 from pixelwise.ops.confusion import confusion
 
 NAMES = ("a", "b", "c")
@@ -41,7 +42,7 @@ def judged(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> list[floa
 def check(pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> None:
     matrices = np.array([confusion(truth, prediction, len(NAMES)) for truth, prediction in pairs])
     names = [f"image{n}" for n in range(len(pairs))]
-    head, rows = image_table(names, image_counts(matrices), NAMES)
+    head, rows = image_table(names, counts_of(matrices), NAMES)
     assert head[:4] == ["image", "image_mean_iou", "image_accuracy", "pixels"]
     for name, row, (truth, prediction) in zip(names, rows, pairs, strict=True):
         assert row[0] == name

@@ -45,13 +45,11 @@ def compare(  # noqa: PLR0913  the command line has more options than a function
     from pixelwise.data.groups import find_groups
     from pixelwise.evaluation.comparison import compare_runs
     from pixelwise.evaluation.comparisonreport import comparison_text, write_comparison
-    from pixelwise.models.bundle import BundleFacts
+    from pixelwise.models.bundle import facts_of
 
     sides = [_networks(a), _networks(b)]
-    first = sides[0][0]
     _check_alike([network for side in sides for network in side])
-    facts = first.facts if isinstance(first.facts, BundleFacts) else BundleFacts()
-    dataset = open_data(data, classes, splits, seed=seed, stored=facts.split)
+    dataset = open_data(data, classes, splits, seed=seed, stored=facts_of(sides[0][0]).split)
     chosen = chosen_split(dataset, split)
     scores = [[_scores(network, chosen) for network in side] for side in sides]
     found = compare_runs(scores[0], scores[1], find_groups(chosen))
@@ -59,7 +57,7 @@ def compare(  # noqa: PLR0913  the command line has more options than a function
         typer.echo(f"warning: {note}", err=True)
     if out is not None:
         about = {"A": a, "B": b, "data": dataset.root, "split": f"{chosen.name}, {len(chosen):,} images"}
-        write_comparison(found, out, chosen.classes, about | {"drawn": found.units.origin})
+        write_comparison(found, out, chosen.classes, about | {"intervals over": found.units.origin})
     if json:
         emit(found.as_dict())
     else:
@@ -108,12 +106,11 @@ def _scores(network: Segmenter, split: Split) -> Scores:
 
 def _seen_in_training(networks: list[Segmenter], split: Split) -> list[str]:
     """A sentence for each model that was trained on images it is judged by."""
-    from pixelwise.models.bundle import BundleFacts
+    from pixelwise.models.bundle import facts_of
 
     notes = []
     for network in networks:
-        stored = network.facts.split if isinstance(network.facts, BundleFacts) else None
-        seen = set((stored or {}).get("train", [])) & set(split.names)
+        seen = set(facts_of(network).split.get("train", [])) & set(split.names)
         if seen and split.name != "train":
             notes.append(
                 f"{network.name} was trained on {len(seen)} of the {len(split)} images, so its scores flatter it"

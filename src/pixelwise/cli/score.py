@@ -39,10 +39,9 @@ def score(
 ) -> None:
     """Compare a class map with the true one: scores over all pixels and along the borders."""
     from pixelwise.data.classfile import read_classes
-    from pixelwise.evaluation.details import render_boundary
     from pixelwise.evaluation.maps import score_files
     from pixelwise.evaluation.report import CONFUSION_NAME, SCORES_NAME, confusion_csv
-    from pixelwise.evaluation.terminal import render
+    from pixelwise.evaluation.terminal import render, render_boundary
     from pixelwise.files import locked, write_json, write_text
 
     table = None if classes is None else read_classes(classes)

@@ -27,9 +27,10 @@ from pixelwise.evaluation.intervals import (
     quantile,
     share_interval,
 )
-from pixelwise.evaluation.overlaps import accuracy, check_images, image_counts, iou
+from pixelwise.evaluation.overlaps import accuracy, check_images, image_counts
 from pixelwise.evaluation.units import Units, units_of
 from pixelwise.metrics import Scores
+from pixelwise.metrics.overlap import iou
 from pixelwise.ops.rates import or_none
 
 
@@ -104,7 +105,7 @@ class Comparison:
             "runs": [list(values) for values in self.runs],
             "images": self.images,
             "interval_units": self.units.count,
-            "interval_drawn": self.units.origin,
+            "interval_units_origin": self.units.origin,
             "interval_notes": list(self.notes),
         }
 
@@ -159,7 +160,7 @@ class RunsSummary:
             "classes": [one.as_dict() for one in self.classes],
             "images": self.images,
             "interval_units": self.units.count,
-            "interval_drawn": self.units.origin,
+            "interval_units_origin": self.units.origin,
             "interval_notes": list(self.notes),
         }
 

@@ -10,6 +10,7 @@ from typing import Any
 from pixelwise.evaluation.comparison import Comparison, Difference, RunsSummary
 from pixelwise.files import locked, write_json, write_text
 from pixelwise.report.page import rendered
+from pixelwise.report.tables import aligned
 from pixelwise.types import ClassSpec
 
 JSON_NAME, PAGE_NAME = "compare.json", "compare.html"
@@ -60,13 +61,10 @@ def probability(p: float) -> str:
 def comparison_text(found: Comparison) -> str:
     """The whole comparison for a terminal."""
     lines = [f"{verdict(found.mean_iou)}; {runs_phrase(found)}, {found.images:,} images", ""]
-    rows: list[tuple[str, ...]] = [("", "A", "B", "B - A", "95 % interval", "p")]
-    rows += [_row(one) for one in (found.mean_iou, found.pixel_accuracy, *found.classes)]
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    for name, *cells in rows:
-        numbers = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
-        lines.append(f"{name.ljust(widths[0])}  {numbers}".rstrip())
-    lines += ["", f"differences are in points of a hundred; drawn: {found.units.origin}"]
+    head = ("", "A", "B", "B - A", "95 % interval", "p")
+    rows = [_row(one) for one in (found.mean_iou, found.pixel_accuracy, *found.classes)]
+    lines += aligned(head, rows)
+    lines += ["", f"differences are in points of a hundred; intervals are over {found.units.origin}"]
     lines += [f"note: {note}" for note in (*found.notes, MANY)]
     return "\n".join(lines)
 

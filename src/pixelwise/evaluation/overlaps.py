@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from pixelwise.data.groups import Groups
 from pixelwise.errors import DataError
 from pixelwise.evaluation.intervals import NOTE, Estimate, Floats, Measure, estimates, influences
 from pixelwise.evaluation.units import Units, units_of
 from pixelwise.metrics import Scores
-from pixelwise.ops.rates import ratio
+from pixelwise.metrics.overlap import (
+    ImageCounts,
+    dice,
+    frequency_weighted_iou,
+    iou,
+    pixel_accuracy,
+    precision,
+    recall,
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class ScoreIntervals:
             "frequency_weighted_iou_interval": _bounds(self.frequency_weighted_iou),
             "interval_reliable": self.mean_iou.reliable,
             "interval_units": self.units.count,
-            "interval_drawn": self.units.origin,
+            "interval_units_origin": self.units.origin,
             "interval_notes": list(self.notes),
             "classes": [score.as_dict() for score in self.classes],
         }
@@ -99,7 +105,7 @@ def score_intervals(scores: Scores, groups: Groups | Units | Sequence[str]) -> S
     )
 
 
-def image_counts(scores: Scores) -> np.ndarray[Any, np.dtype[np.int64]]:
+def image_counts(scores: Scores) -> ImageCounts:
     """The counts per image [images, K, 3] of scores that have them.
 
     Raises:
@@ -122,34 +128,14 @@ def check_images(images: int, grouped: int) -> None:
         )
 
 
-def iou(sums: Floats) -> Floats:
-    """IoU of sums [..., K, (found, truth, predicted)]."""
-    return ratio(sums[..., 0], sums[..., 1] + sums[..., 2] - sums[..., 0])
+def accuracy(counts: Floats) -> Floats:
+    """Pixel accuracy as a `Measure` of one score [..., 1]."""
+    return pixel_accuracy(counts)[..., None]
 
 
-def dice(sums: Floats) -> Floats:
-    """Dice, like `iou`."""
-    return ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2])
-
-
-def precision(sums: Floats) -> Floats:
-    """Precision, like `iou`."""
-    return ratio(sums[..., 0], sums[..., 2])
-
-
-def recall(sums: Floats) -> Floats:
-    """Recall, like `iou`."""
-    return ratio(sums[..., 0], sums[..., 1])
-
-
-def accuracy(sums: Floats) -> Floats:
-    """Pixel accuracy [..., 1]."""
-    return ratio(sums[..., 0].sum(-1), sums[..., 1].sum(-1))[..., None]
-
-
-def frequency_weighted(sums: Floats) -> Floats:
-    """IoU weighted by the pixels of each class in the truth [..., 1]."""
-    return ratio(np.nansum(iou(sums) * sums[..., 1], axis=-1), sums[..., 1].sum(-1))[..., None]
+def frequency_weighted(counts: Floats) -> Floats:
+    """The frequency-weighted IoU as a `Measure` of one score [..., 1]."""
+    return frequency_weighted_iou(counts)[..., None]
 
 
 CLASS_MEASURES: dict[str, Measure] = {"iou": iou, "dice": dice, "precision": precision, "recall": recall}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from pixelwise.classification import ClassificationScores, Interval
 from pixelwise.evaluation.evaluated import Evaluation
 from pixelwise.evaluation.localization import LocalizationScores
 from pixelwise.evaluation.reconstruction import ReconstructionScores
 from pixelwise.metrics import Scores
+from pixelwise.metrics.boundaryscores import BoundaryScores
+from pixelwise.report.tables import aligned, number
 
 AnyScores = Scores | ClassificationScores | ReconstructionScores | LocalizationScores
 
@@ -34,8 +35,40 @@ def render(scores: AnyScores) -> str:
     return "\n".join(_segmentation(scores))
 
 
+def render_boundary(scores: BoundaryScores) -> str:
+    """Boundary scores as a text table; distances where they were measured.
+
+    >>> import numpy as np
+    >>> from pixelwise.metrics.boundary import BoundaryCounter
+    >>> counter = BoundaryCounter(["ground", "house"], width=1)
+    >>> counter.add(np.eye(3, dtype=np.uint8), np.eye(3, dtype=np.uint8))
+    >>> print(render_boundary(counter.scores()))
+    class   boundary IoU  boundary F  precision  recall  mean HD95 px  mean ASSD px
+    ground         1.000       1.000      1.000   1.000         0.000         0.000
+    house          1.000       1.000      1.000   1.000         0.000         0.000
+    mean boundary IoU 1.000 (width 1 px)   mean boundary F 1.000 (tolerance 1 px)
+    """
+    heads = ["class", "boundary IoU", "boundary F", "precision", "recall"]
+    if scores.unit:
+        heads += [f"mean HD95 {scores.unit}", f"mean ASSD {scores.unit}"]
+    rows = []
+    for one in scores.classes:
+        values = [one.boundary_iou, one.boundary_f, one.boundary_precision, one.boundary_recall]
+        if scores.unit:
+            values += [one.image_mean_hd95, one.image_mean_assd]
+        rows.append([one.name, *(number(value) for value in values)])
+    lines = aligned(heads, rows)
+    lines.append(
+        f"mean boundary IoU {number(scores.mean_boundary_iou)} (width {_span(*scores.width)} px)"
+        f"   mean boundary F {number(scores.mean_boundary_f)} (tolerance {_span(*scores.tolerance)} px)"
+    )
+    if scores.undefined:
+        lines.append(f"without a contour, left out of the means: {', '.join(scores.undefined)}")
+    return "\n".join(lines)
+
+
 def _segmentation(scores: Scores) -> list[str]:
-    lines = _table(
+    lines = aligned(
         ("class", "IoU", "Dice", "precision", "recall", "pixels"),
         [
             (one.name, *_numbers(one.iou, one.dice, one.precision, one.recall), f"{one.pixels:,}")
@@ -43,8 +76,8 @@ def _segmentation(scores: Scores) -> list[str]:
         ],
     )
     lines.append(
-        f"mean IoU {_number(scores.mean_iou)}   pixel accuracy {_number(scores.pixel_accuracy)}"
-        f"   mean Dice {_number(scores.mean_dice)}   {_images(scores.images)}, {scores.pixels:,} pixels"
+        f"mean IoU {number(scores.mean_iou)}   pixel accuracy {number(scores.pixel_accuracy)}"
+        f"   mean Dice {number(scores.mean_dice)}   {_images(scores.images)}, {scores.pixels:,} pixels"
     )
     if isinstance(scores, Evaluation):
         lines += _trust(scores)
@@ -58,20 +91,20 @@ def _trust(scores: Evaluation) -> list[str]:
     if scores.intervals is not None:
         lines.append(
             f"95 % interval of mean IoU {_interval(scores.intervals.mean_iou.interval)},"
-            f" drawn: {scores.intervals.units.origin}"
+            f" over {scores.intervals.units.origin}"
         )
         lines += [f"note: {note}" for note in scores.intervals.notes]
     if scores.boundary is not None and scores.calibration is not None:
         lines.append(
-            f"boundary IoU {_number(scores.boundary.mean_boundary_iou)}"
-            f"   boundary F {_number(scores.boundary.mean_boundary_f)}"
-            f"   calibration error {_number(scores.calibration.ece)}"
+            f"boundary IoU {number(scores.boundary.mean_boundary_iou)}"
+            f"   boundary F {number(scores.boundary.mean_boundary_f)}"
+            f"   calibration error {number(scores.calibration.ece)}"
         )
     return lines
 
 
 def _classification(scores: ClassificationScores) -> list[str]:
-    lines = _table(
+    lines = aligned(
         ("class", "F1", "precision", "recall", "images"),
         [
             (one.name, *_numbers(one.f1, one.precision, one.recall), f"{one.images:,}")
@@ -79,12 +112,12 @@ def _classification(scores: ClassificationScores) -> list[str]:
         ],
     )
     lines.append(
-        f"accuracy {_number(scores.accuracy)} {_interval(scores.accuracy_interval)}"
-        f"   mean recall {_number(scores.mean_recall)}   {_images(scores.images)}"
+        f"accuracy {number(scores.accuracy)} {_interval(scores.accuracy_interval)}"
+        f"   mean recall {number(scores.mean_recall)}   {_images(scores.images)}"
     )
     if scores.roc is not None:
         lines.append(
-            f"area under the ROC curve {_number(scores.roc.area)} {_interval(scores.roc.area_interval)}"
+            f"area under the ROC curve {number(scores.roc.area)} {_interval(scores.roc.area_interval)}"
         )
     return lines
 
@@ -92,46 +125,36 @@ def _classification(scores: ClassificationScores) -> list[str]:
 def _reconstruction(scores: ReconstructionScores) -> list[str]:
     psnr = "" if math.isnan(scores.psnr) else f"   PSNR {scores.psnr:.2f} dB"
     return [
-        f"explained variance {_number(scores.explained_variance)}   mean squared error"
+        f"explained variance {number(scores.explained_variance)}   mean squared error"
         f" {scores.mean_squared_error:.4g}   mean absolute error {scores.mean_absolute_error:.4g}{psnr}"
         f"   {_images(scores.images)}"
     ]
 
 
 def _localization(scores: LocalizationScores) -> list[str]:
-    lines = _table(
+    lines = aligned(
         ("class", "box IoU", "recall", "images"),
         [(one.name, *_numbers(one.mean_box_iou, one.recall), f"{one.images:,}") for one in scores.classes],
     )
     lines.append(
-        f"mean box IoU {_number(scores.mean_box_iou)}"
-        f"   class accuracy {_number(scores.accuracy)} {_interval(scores.accuracy_interval)}"
-        f"   right class and IoU >= 0.5 {_number(scores.found)} {_interval(scores.found_interval)}"
+        f"mean box IoU {number(scores.mean_box_iou)}"
+        f"   class accuracy {number(scores.accuracy)} {_interval(scores.accuracy_interval)}"
+        f"   right class and IoU >= 0.5 {number(scores.found)} {_interval(scores.found_interval)}"
         f"   {_images(scores.images)}, {scores.without_object:,} without an object"
     )
     return lines
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    return [_line(row, widths) for row in (head, *rows)]
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    numbers = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-    return "  ".join([row[0].ljust(widths[0]), *numbers])
-
-
 def _numbers(*values: float) -> tuple[str, ...]:
-    return tuple(_number(value) for value in values)
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+    return tuple(number(value) for value in values)
 
 
 def _interval(bounds: Interval) -> str:
     return f"[{bounds[0]:.3f}, {bounds[1]:.3f}]"
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _images(count: int) -> str:

@@ -60,7 +60,7 @@ class BoundaryScores:
         rule: Where width and tolerance come from, in words.
         frame: Whether the frame of an image is a contour.
         unit: Of the distances, `px` or `m`; empty where they were not measured.
-        band: int64 [images, K, 3], see `ContourCounts`; for intervals by resampling images.
+        band: int64 [images, K, 3], see `ContourCounts`; they say how the scores vary.
         edge: int64 [images, K, 4], likewise.
         distances: float [images, K, 2], HD95 and ASSD, NaN where undefined; or no images if not measured.
     """

@@ -12,23 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError
-from pixelwise.ops.rates import mean_defined, ratio
-from pixelwise.types import Confusion
+from pixelwise.metrics.overlap import iou, pixel_accuracy
+from pixelwise.ops.rates import mean_defined
 
 Row = tuple[str | int | float, ...]
-
-
-def image_counts(matrix: Confusion) -> NDArray[np.int64]:
-    """What a table of images needs of a confusion matrix [K, K], or [images, K, K]: int64 [..., K, 3].
-
-    The three are the pixels of a class that were mapped right, those of the truth, those of the prediction.
-
-    >>> image_counts(np.array([[3, 1], [0, 4]])).tolist()
-    [[3, 4, 3], [4, 4, 5]]
-    """
-    matrix = np.asarray(matrix, np.int64)
-    hits = np.diagonal(matrix, axis1=-2, axis2=-1)
-    return np.stack((hits, matrix.sum(axis=-1), matrix.sum(axis=-2)), axis=-1)
 
 
 def image_table(
@@ -38,13 +25,14 @@ def image_table(
 
     Args:
         images: Their names.
-        counts: int64 [images, K, 3] as `image_counts` gives them.
+        counts: int64 [images, K, 3] as `counts_of` gives them.
         names: Of the K classes.
 
     Raises:
         DataError: the counts are of other images or classes.
 
-    >>> head, rows = image_table(["a"], image_counts(np.array([[[3, 1], [0, 4]]])), ["road", "house"])
+    >>> from pixelwise.metrics.overlap import counts_of
+    >>> head, rows = image_table(["a"], counts_of(np.array([[[3, 1], [0, 4]]])), ["road", "house"])
     >>> head
     ['image', 'image_mean_iou', 'image_accuracy', 'pixels', 'image_iou road', 'image_iou house']
     >>> rows
@@ -56,18 +44,15 @@ def image_table(
         raise DataError(
             found, remedy="pass one row per image and class: right, in the truth, in the prediction"
         )
-    hits, truth, predicted = (counts[..., place] for place in range(3))
-    iou = ratio(hits, truth + predicted - hits)
-    pixels = truth.sum(axis=1)
-    accuracy = ratio(hits.sum(axis=1), pixels)
+    ious, accuracy, pixels = iou(counts), pixel_accuracy(counts), counts[..., 1].sum(axis=1)
     head = ["image", "image_mean_iou", "image_accuracy", "pixels", *(f"image_iou {name}" for name in names)]
     rows = [
         (
             image,
-            _cell(mean_defined(iou[n])),
+            _cell(mean_defined(ious[n])),
             _cell(float(accuracy[n])),
             int(pixels[n]),
-            *(_cell(float(value)) for value in iou[n]),
+            *(_cell(float(value)) for value in ious[n]),
         )
         for n, image in enumerate(images)
     ]

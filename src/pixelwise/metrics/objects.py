@@ -77,8 +77,8 @@ class ObjectScores:
         sizes: Objects of all classes.
         classes: Those of each class.
         bounds: Pixels from which an object is medium, and large.
-        counts: int64 [images, K, 3, 4]: objects, found objects, pixels and pixels mapped right, by size; for
-            intervals by resampling images.
+        counts: int64 [images, K, 3, 4]: objects, found objects, pixels and pixels mapped right, by size; they
+            say how the scores vary.
     """
 
     sizes: tuple[SizeScore, ...]

@@ -19,10 +19,54 @@ from numpy.typing import NDArray
 from pixelwise.errors import DataError
 from pixelwise.metrics.named import named
 from pixelwise.ops.confusion import confusion
-from pixelwise.ops.rates import NAN, mean_defined, or_none, ratio
+from pixelwise.ops.rates import mean_defined, or_none, ratio
 from pixelwise.types import IGNORE, Confusion, Labels
 
 ImageCounts = NDArray[np.int64]  # [images, K, 3]: pixels found, in the truth, in the prediction
+Floats = NDArray[np.float64]
+
+
+def counts_of(matrix: Confusion) -> NDArray[np.int64]:
+    """What the scores of classes need of confusion matrices [..., K, K], rows truth: int64 [..., K, 3].
+
+    The three are the pixels of a class that were mapped right, those of the truth, those of the prediction.
+
+    >>> counts_of(np.array([[3, 1], [0, 4]])).tolist()
+    [[3, 4, 3], [4, 4, 5]]
+    """
+    matrix = np.asarray(matrix, np.int64)
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1)
+    return np.stack((hits, matrix.sum(axis=-1), matrix.sum(axis=-2)), axis=-1)
+
+
+def iou(counts: NDArray[Any]) -> Floats:
+    """IoU [..., K] of counts [..., K, 3] as in `counts_of`, or of their sums over images; NaN where undefined."""
+    return ratio(counts[..., 0], counts[..., 1] + counts[..., 2] - counts[..., 0])
+
+
+def dice(counts: NDArray[Any]) -> Floats:
+    """Dice, like `iou`."""
+    return ratio(2 * counts[..., 0], counts[..., 1] + counts[..., 2])
+
+
+def precision(counts: NDArray[Any]) -> Floats:
+    """Precision, like `iou`."""
+    return ratio(counts[..., 0], counts[..., 2])
+
+
+def recall(counts: NDArray[Any]) -> Floats:
+    """Recall, like `iou`."""
+    return ratio(counts[..., 0], counts[..., 1])
+
+
+def pixel_accuracy(counts: NDArray[Any]) -> Floats:
+    """The share of all pixels that were mapped right [...]; NaN without pixels."""
+    return ratio(counts[..., 0].sum(-1), counts[..., 1].sum(-1))
+
+
+def frequency_weighted_iou(counts: NDArray[Any]) -> Floats:
+    """IoU weighted by the pixels of each class in the truth [...]; NaN without pixels."""
+    return ratio(np.nansum(iou(counts) * counts[..., 1], axis=-1), counts[..., 1].sum(-1))
 
 
 @dataclass(frozen=True)
@@ -127,24 +171,18 @@ def scores_from_confusion(
             f"a confusion matrix of shape {matrix.shape} for {len(names)} classes",
             remedy="pass counts of at least 0, one row and one column per class",
         )
-    hits, truth, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    iou = ratio(hits, truth + predicted - hits)
-    dice = ratio(2 * hits, truth + predicted)
-    precision, recall = ratio(hits, predicted), ratio(hits, truth)
-    classes = tuple(
-        ClassScore(name, float(iou[k]), float(dice[k]), float(precision[k]), float(recall[k]), int(truth[k]))
-        for k, name in enumerate(names)
-    )
-    pixels = int(truth.sum())
+    counts = counts_of(matrix)
+    measures = [measure(counts).tolist() for measure in (iou, dice, precision, recall)]
+    rows = zip(names, *measures, counts[:, 1].tolist(), strict=True)
     return Scores(
-        mean_iou=mean_defined(iou),
-        pixel_accuracy=int(hits.sum()) / pixels if pixels else NAN,
-        mean_dice=mean_defined(dice),
-        frequency_weighted_iou=float(np.nansum(iou * truth) / pixels) if pixels else NAN,
-        classes=classes,
+        mean_iou=mean_defined(iou(counts)),
+        pixel_accuracy=float(pixel_accuracy(counts)),
+        mean_dice=mean_defined(dice(counts)),
+        frequency_weighted_iou=float(frequency_weighted_iou(counts)),
+        classes=tuple(ClassScore(*row) for row in rows),
         confusion=matrix,
         images=images,
-        pixels=pixels,
+        pixels=int(matrix.sum()),
         ignored=ignored,
         image_mean_iou=tuple(image_mean_iou),
         image_counts=image_counts,
@@ -176,13 +214,13 @@ class ScoreCounter:
             MaskError: `truth` holds a value that is neither a class nor ignore.
             DataError: another dtype, two shapes, or a prediction that is no class.
         """
-        counts = confusion(truth, prediction, len(self.names), self.ignore)
-        hits, found, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-        mean_iou = mean_defined(ratio(hits, found + predicted - hits))
-        self.confusion += counts
-        self.ignored += truth.size - int(counts.sum())
+        matrix = confusion(truth, prediction, len(self.names), self.ignore)
+        counts = counts_of(matrix)
+        mean_iou = mean_defined(iou(counts))
+        self.confusion += matrix
+        self.ignored += truth.size - int(matrix.sum())
         self.image_mean_iou.append(mean_iou)
-        self.image_counts.append(np.stack([hits, found, predicted], axis=1))
+        self.image_counts.append(counts)
         return mean_iou
 
     def scores(self) -> Scores:

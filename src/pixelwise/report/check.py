@@ -8,6 +8,7 @@ from typing import Any
 
 from pixelwise.report.page import rendered
 from pixelwise.report.pictures import Rgb, data_uri, overlay
+from pixelwise.report.quality import finding_groups
 from pixelwise.types import IGNORE, ClassSpec, Labels
 
 _MOST = 50  # files listed of one kind of finding
@@ -41,24 +42,13 @@ def check_page(report: Mapping[str, Any], *, title: str, shown: Sequence[Shown] 
         "total": sum(report["images"].values()),
         "errors": sum(finding["level"] == "error" for finding in findings),
         "warnings": sum(finding["level"] == "warning" for finding in findings),
-        "groups": _groups(findings),
+        "groups": finding_groups(findings, _MOST),
         "splits": _splits(report),
         "classes": report["classes"],
         "bands": _curves(report["histograms"]),
         "shown": [_drawn(one, specs) for one in shown],
     }
     return rendered("check.html", values)
-
-
-def _groups(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The findings by level and code, as they came."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for finding in findings:
-        groups.setdefault((finding["level"], finding["code"]), []).append(finding)
-    return [
-        {"level": level, "code": code, "count": len(some), "rows": some[:_MOST], "more": len(some) - _MOST}
-        for (level, code), some in groups.items()
-    ]
 
 
 def _splits(report: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.ops.rates import or_none
 from pixelwise.report.figures import Panel, confusion_figure, curves_figure
 from pixelwise.report.pictures import colored, data_uri, error_map, inlined
 from pixelwise.report.quality import finding_groups, quality_parts, whisker
@@ -206,7 +207,7 @@ def _pictures(panel: Panel, classes: Sequence[ClassSpec]) -> dict[str, Any]:
     errors = error_map(panel.rgb, panel.truth, panel.prediction)
     return {
         "name": panel.name,
-        "score": None if panel.score != panel.score else panel.score,
+        "score": or_none(panel.score),
         "shown": [
             ("image", data_uri(panel.rgb, photo=True)),
             ("truth", data_uri(colored(panel.truth, classes))),

@@ -13,7 +13,7 @@ from pixelwise.report.pictures import inlined
 
 Interval = Sequence[float]
 MOST_FINDINGS = 12
-"""Findings of one kind that the page lists; the others are counted."""
+"""Findings of one kind that the page of an evaluation lists; the others are counted."""
 
 
 def quality_parts(scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,13 +26,13 @@ def quality_parts(scores: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def finding_groups(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Findings of a check by level and code, the errors first, each group with at most `MOST_FINDINGS` listed."""
+def finding_groups(findings: Sequence[Mapping[str, Any]], most: int = MOST_FINDINGS) -> list[dict[str, Any]]:
+    """Findings of a check by level and code, the errors first, each group with at most `most` listed."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for finding in sorted(findings, key=lambda one: str(one["level"])):  # "error" comes before "warning"
         groups.setdefault((str(finding["level"]), str(finding["code"])), []).append(finding)
     return [
-        {"level": level, "code": code, "count": len(group), "listed": group[:MOST_FINDINGS]}
+        {"level": level, "code": code, "count": len(group), "listed": group[:most]}
         for (level, code), group in groups.items()
     ]
 
@@ -52,7 +52,7 @@ def whisker(interval: Interval | None) -> dict[str, float] | None:
 def _intervals(scores: Mapping[str, Any]) -> dict[str, Any] | None:
     if "interval_units" not in scores:
         return None
-    return {name: scores[f"interval_{name}"] for name in ("units", "drawn", "notes")}
+    return {name: scores[f"interval_{name}"] for name in ("units", "units_origin", "notes")}
 
 
 def _calibration(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
