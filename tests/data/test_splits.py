@@ -91,5 +91,10 @@ def test_tables(tmp_path: Path) -> None:
     (tmp_path / "u.csv").write_text("picture,split\n")
     with pytest.raises(LayoutError, match="no column of names"):
         table_split("u.csv", tmp_path)
+    (tmp_path / "capitals.csv").write_text("Name,Split\na,train\n")
+    assert table_split("capitals.csv", tmp_path)[0]["train"] == ["a"]
+    (tmp_path / "short.csv").write_text("split,name\ntrain,a\nval\n")
+    with pytest.raises(LayoutError, match="line 3: no name"):
+        table_split("short.csv", tmp_path)
     with pytest.raises(UnreadableError, match="no such split table"):
         table_split("block", tmp_path)

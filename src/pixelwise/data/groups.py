@@ -1,7 +1,7 @@
 """Which images belong together because they show one place, one film or one patient, and how that was found.
 
-Images of one group are alike, so they say less than as many images of different groups: intervals draw groups, and
-a fair split keeps a group in one part. The rule, in this order; the first that says something holds:
+Images of one group are alike, so they say less than as many images of different groups: intervals take a group for
+one finding, and a fair split keeps it in one part. The rule, in this order; the first that says something holds:
 
 1. a CSV file in the dataset (or the one given) with a column of names and a column called group, scene, sequence,
    video or patient (also `patient_id`, `patient_group`) that names every image;
@@ -17,7 +17,6 @@ What is left is a group of its own.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,13 +27,13 @@ from pixelwise.data.dataset import Split
 from pixelwise.data.items import Window
 from pixelwise.data.lists import stem_of
 from pixelwise.data.pairing import fold
-from pixelwise.errors import LayoutError, UnreadableError
+from pixelwise.data.sheets import NAMES, read_sheet
+from pixelwise.errors import LayoutError
 
 SIDE = 4
 """Windows and map tiles are put together in blocks of SIDE x SIDE."""
 
 _COLUMN = re.compile(r"(group|scene|sequence|video|patient)(_id|_group|_name)?")
-_NAMES = ("name", "stem", "image", "file", "filename", "path")
 _YEAR = re.compile(r"(19|20)\d\d")
 _ZOOMS = (10, 30)  # levels of map tiles on which a network can see something
 
@@ -52,15 +51,6 @@ class Groups:
         return len(set(self.names))
 
 
-def groups_of(split: Split) -> tuple[str, ...]:
-    """The name of the group of each item of `split`, in order; see the rule above.
-
-    Raises:
-        UnreadableError: a CSV file beside the images is no text.
-    """
-    return find_groups(split).names
-
-
 def find_groups(split: Split, *, table: str | Path | None = None) -> Groups:
     """The groups of the items of `split`, from `table` if a CSV file is given, and how they were found.
 
@@ -74,7 +64,7 @@ def find_groups(split: Split, *, table: str | Path | None = None) -> Groups:
             raise LayoutError(
                 f"does not say the group of every image of the {split.name} split",
                 file=table,
-                remedy=f"give it a column of names ({_NAMES[0]}) and one called group, with a row for each image",
+                remedy=f"give it a column of names ({NAMES[0]}) and one called group, with a row for each image",
             )
         return found
     for file in sorted(split.root.glob("*.csv")) if split.root.is_dir() else ():
@@ -99,21 +89,13 @@ def find_groups(split: Split, *, table: str | Path | None = None) -> Groups:
 
 def _from_table(path: Path, split: Split) -> Groups | None:
     """The groups that a CSV file tells; None if it has no such column or misses an image."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            rows, columns = list(reader), list(reader.fieldnames or [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableError(
-            f"cannot be read as CSV ({error})", file=path, remedy="save it as UTF-8 CSV"
-        ) from error
-    column = next((name for name in columns if _COLUMN.fullmatch((name or "").strip().lower())), None)
-    named = next((name for name in _NAMES if name in columns), None)
-    if column is None or named is None:
+    sheet = read_sheet(path)
+    column = next((name for name in sheet.columns if _COLUMN.fullmatch(name.strip().lower())), None)
+    if column is None or sheet.names is None:
         return None
     known: dict[str, set[str]] = {}
-    for row in rows:
-        entry, group = fold(stem_of((row[named] or "").strip())), (row[column] or "").strip()
+    for row in sheet.rows:
+        entry, group = fold(stem_of(row[sheet.names])), row[column]
         if entry and group:
             for key in {entry, _stem(entry)}:
                 known.setdefault(key, set()).add(group)

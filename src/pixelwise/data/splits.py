@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from pixelwise.data.folders import SPLIT_WORDS
 from pixelwise.data.items import natural_key
 from pixelwise.data.lists import stem_of
 from pixelwise.data.pairing import fold
+from pixelwise.data.sheets import NAMES, read_sheet
 from pixelwise.errors import LayoutError, OptionError, UnreadableError, close_matches
 from pixelwise.types import SPLITS, SplitName
 
@@ -19,7 +19,6 @@ Assignment = dict[SplitName, tuple[str, ...]]
 
 SEEDED = {"train": 0.70, "val": 0.15, "test": 0.15}
 BLOCKS = {"train": 0.70, "val": 0.10, "test": 0.20}
-_NAME_COLUMNS = ("name", "stem", "image", "file", "filename", "path")
 
 
 def seeded_split(names: Iterable[str], *, seed: int = 0, shares: Mapping[str, float] = SEEDED) -> Assignment:
@@ -99,40 +98,30 @@ def table_split(table: str | Path, root: Path) -> tuple[dict[str, list[str]], st
         raise UnreadableError(
             "no such split table", file=text, remedy="give 'blocks', a FILE.csv, or FILE.csv:COLUMN"
         )
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            rows = list(reader)
-            columns = list(reader.fieldnames or [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableError(
-            f"cannot be read as CSV ({error})", file=path, remedy="save it as UTF-8 CSV"
-        ) from error
-    name_column = _column(columns, _NAME_COLUMNS, path, "names")
-    split_column = column or _split_column(columns, path)
-    if split_column not in columns:
+    sheet = read_sheet(path)
+    if sheet.names is None:
         raise LayoutError(
-            f"has no column {split_column!r}", file=path, remedy=close_matches(split_column, columns)
+            "has no column of names", file=path, remedy=f"name one of its columns {' or '.join(NAMES[:2])}"
+        )
+    split_column = column or _split_column(sheet.columns, path)
+    if split_column not in sheet.columns:
+        raise LayoutError(
+            f"has no column {split_column!r}", file=path, remedy=close_matches(split_column, sheet.columns)
         )
     split: dict[str, list[str]] = {name: [] for name in SPLITS}
-    for line, row in enumerate(rows, 2):
-        cell = (row[split_column] or "").strip().lower()
+    for line, row in enumerate(sheet.rows, 2):
+        cell, name = row[split_column].lower(), row[sheet.names]
         if cell and cell not in SPLIT_WORDS:
             raise LayoutError(
                 f"line {line}: {cell!r} is no split", file=path, remedy="write train, val, test or nothing"
             )
+        if cell and not name:
+            raise LayoutError(
+                f"line {line}: no name of an image", file=path, remedy="write it, or take it out"
+            )
         if cell:
-            split[SPLIT_WORDS[cell]].append(row[name_column].strip())
+            split[SPLIT_WORDS[cell]].append(name)
     return split, f"table {path.name}, column {split_column}"
-
-
-def _column(columns: list[str], known: Sequence[str], path: Path, what: str) -> str:
-    for name in known:
-        if name in columns:
-            return name
-    raise LayoutError(
-        f"has no column of {what}", file=path, remedy=f"name one of its columns {' or '.join(known[:2])}"
-    )
 
 
 def _split_column(columns: list[str], path: Path) -> str:
