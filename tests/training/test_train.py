@@ -7,14 +7,20 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import PIL.Image
 import pytest
 
 import pixelwise as pw
 from pixelwise.errors import OptionError, OutputError, TrainingError
+from pixelwise.metrics import scores_from_confusion
 from pixelwise.models.interfaces import NetworkOptions
+from pixelwise.training.log import RunLog
+from pixelwise.training.loop import _validate
 from pixelwise.training.options import TrainOptions
+from pixelwise.training.state import Position
 
 SMALL = TrainOptions(
     epochs=4,
@@ -54,6 +60,28 @@ def test_the_run_folder(run, shapes):
     assert model.facts.training.steps == scored[-1]["step"] or model.facts.training.validation
     assert model.facts.training.dataset_sha256 == pw.open_dataset(shapes).digest()
     assert run.mean_iou == pytest.approx(max(row["mean_iou"] for row in scored), abs=1e-9)
+
+
+def test_a_score_that_is_not_defined_is_null_and_no_best_one(tmp_path, monkeypatch, capsys):
+    saved = []
+    monkeypatch.setattr("pixelwise.training.loop.save", lambda *_, **__: saved.append(1))
+    matrices = [np.zeros((3, 3), int), np.diag([4, 2, 0])]  # nothing to compare, then a class without pixels
+    scores = iter([scores_from_confusion(matrix, ["a", "b", "c"]) for matrix in matrices])
+    session = SimpleNamespace(
+        position=Position(), clock=lambda: 0.0, elapsed=lambda: 1.0, validation=[0], current=None, folder=tmp_path,
+        note_validation=lambda _: None, facts=lambda _: None, log=RunLog(tmp_path),
+        task=SimpleNamespace(evaluate=lambda *_: next(scores)),
+        data=SimpleNamespace(classes=[SimpleNamespace(name=name) for name in "abc"]),
+    )  # fmt: skip
+    _validate(session)
+    assert session.position.best_score is None and not saved
+    _validate(session)
+    assert session.position.best_score == 1 and saved == [1]
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [row["class_iou"] for row in rows] == [[None] * 3, [1.0, 1.0, None]]
+    said = capsys.readouterr().err
+    assert "mean IoU undefined on" in said and "(weakest: a 1.00, b 1.00)" in said
 
 
 def test_training_again_gives_the_same_bytes(run, shapes, tmp_path):

@@ -78,8 +78,12 @@ class RunLog:
             self._store(row, ("loss", "lr", "images_per_second"))
 
     def validation(self, row: dict[str, Any], measure: str, classes: list[str]) -> None:
-        """A validation row: step, seconds, images, the score called `measure`, and class_iou if there is one."""
-        text = f"{clock(row['seconds'])}  step {row['step']}  validation {spoken(measure)} {row[measure]:.3f} on "
+        """A validation row: step, seconds, images, the score called `measure`, and class_iou if there is one.
+
+        Scores that are not defined are None.
+        """
+        score = "undefined" if row[measure] is None else f"{row[measure]:.3f}"
+        text = f"{clock(row['seconds'])}  step {row['step']}  validation {spoken(measure)} {score} on "
         text += f"{row['images']} images"
         if "class_iou" in row:
             pairs = zip(row["class_iou"], classes, strict=True)
@@ -104,10 +108,11 @@ class RunLog:
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def _store(self, row: dict[str, Any], scalars: tuple[str, ...]) -> None:
-        append_line(self.path, json.dumps(row))
+        append_line(self.path, json.dumps(row, allow_nan=False))
         if self._events is not None:
             for name in scalars:
-                self._events.add_scalar(name, row[name], row["step"])
+                if row[name] is not None:
+                    self._events.add_scalar(name, row[name], row["step"])
 
 
 def spoken(measure: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from pixelwise.errors import LayoutError, OutputError, TrainingError
 from pixelwise.files import locked
 from pixelwise.metrics import Scores
 from pixelwise.models.bundle import FILE_NAME, save
+from pixelwise.ops.rates import or_none
 from pixelwise.training.clock import CLOCKS
 from pixelwise.training.finish import finish, write_page
 from pixelwise.training.log import RunLog
@@ -62,7 +64,7 @@ def train(
     if not resume:  # before anything is written; the task of a run to resume is in its folder
         _check_trainable(data, options or TrainOptions())
     with locked(out) as folder, stop_on_signals() as stop:
-        options = _settle_options(folder, data, options, given, resume=resume)
+        options = _settle_options(folder, options, given, resume=resume)
         if resume:
             _check_trainable(data, options)
         log = RunLog(folder, tensorboard=options.tensorboard)
@@ -83,7 +85,7 @@ def _check_trainable(data: Dataset, options: TrainOptions) -> None:
 
 
 def _settle_options(
-    folder: Path, data: Dataset, options: TrainOptions | None, given: dict[str, Any], *, resume: bool
+    folder: Path, options: TrainOptions | None, given: dict[str, Any], *, resume: bool
 ) -> TrainOptions:
     """The options of a new run, or the stored ones of a run to resume."""
     exists = (folder / CONFIG).exists()
@@ -121,7 +123,7 @@ def _loop(session: Session, stop: StopRequest) -> None:
         torch.manual_seed(_step_seed(options.seed, step))  # dropout depends on them alone, like the batch
         batch = loader.batch(step, phase.size, coarse=phase.coarse)
         loss = stepper.run(batch, lr=rate, progress=progress)
-        if not abs(loss) < float("inf"):
+        if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss of step {step} is {loss}; its images were {', '.join(batch.names)}",
                 file=session.folder,
@@ -177,7 +179,7 @@ def _validate(session: Session) -> None:
     position = session.position
     began = session.clock()
     scores = session.task.evaluate(session.current, session.validation)
-    measure, value = scores.headline
+    measure, value = scores.headline[0], or_none(scores.headline[1])
     session.note_validation(session.clock() - began)
     position.seconds = session.elapsed()
     row: dict[str, Any] = {
@@ -187,9 +189,9 @@ def _validate(session: Session) -> None:
         "images": len(session.validation),
     }
     if isinstance(scores, Scores):
-        row["class_iou"] = [item.iou for item in scores.classes]
+        row["class_iou"] = [or_none(item.iou) for item in scores.classes]
     session.log.validation(row, measure, [spec.name for spec in session.data.classes])
-    if position.best_score is None or value > position.best_score:
+    if value is not None and (position.best_score is None or value > position.best_score):
         position.best_score, position.best_step = value, position.step
         save(session.current, session.folder / FILE_NAME, facts=session.facts(scores.as_dict()))
 

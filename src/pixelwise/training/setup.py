@@ -88,14 +88,7 @@ def prepare(
     session.timed = costs
     session.seconds_before = position.seconds
     if not resume:
-        document: dict[str, Any] = {
-            "pixelwise": __version__,
-            "data": str(data.root),
-            "dataset_sha256": digest,
-        }
-        document |= {"options": dump(options), "plan": dump(plan), "split": data.split_names()}
-        document |= start.as_dict()
-        store_config(folder, document)
+        store_config(folder, _config(session) | start.as_dict())
         _announce(session, weights)
     return session
 
@@ -195,6 +188,19 @@ def _check_data(folder: Path, digest: str) -> None:
             file=folder,
             remedy="restore it, or start a new run",
         )
+
+
+def _config(session: Session) -> dict[str, Any]:
+    """What config.yaml says of a new run."""
+    data = session.data
+    return {
+        "pixelwise": __version__,
+        "data": str(data.root),
+        "dataset_sha256": session.dataset_sha256,
+        "options": dump(session.options),
+        "plan": dump(session.plan),
+        "split": data.split_names(),
+    }
 
 
 def _announce(session: Session, weights: Tensor | None) -> None:

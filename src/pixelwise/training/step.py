@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 
 import torch
@@ -60,7 +61,7 @@ class Stepper:
             outputs = self.task.forward(self.network, images)
         loss = self.task.loss(outputs, images, labels, self.loss, self.weights)
         value = float(loss.detach())
-        if value == value and abs(value) != float("inf"):  # a broken loss must not reach the weights
+        if math.isfinite(value):  # a broken loss must not reach the weights
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()

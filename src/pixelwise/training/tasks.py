@@ -26,10 +26,10 @@ from pixelwise.models.classifier import Classifier
 from pixelwise.models.localizer import Localizer
 from pixelwise.models.network import Network, TaskName
 from pixelwise.models.segmenter import Segmenter
-from pixelwise.models.tasks import TaskOptions
+from pixelwise.models.tasks import TaskOptions, build_task
 from pixelwise.ops.objects import main_object
 from pixelwise.training.options import TrainOptions
-from pixelwise.types import IGNORE
+from pixelwise.types import IGNORE, Normalization
 
 AUXILIARY_WEIGHT = 0.3  # of each further classifier of GoogLeNet, as its paper has it
 Predictions = tuple[list[Tensor], tuple[int, int]]  # logits, and the height and width that they span
@@ -73,7 +73,7 @@ class Task(Protocol):
         ...
 
     def loss(
-        self, outputs: Any, images: Tensor, labels: Tensor, options: LossOptions, w: Tensor | None
+        self, outputs: Any, images: Tensor, labels: Tensor, options: LossOptions, weights: Tensor | None
     ) -> Tensor:
         """One number, in float32."""
         ...
@@ -108,11 +108,16 @@ class Segment:
         return network.every_low(images), network.frame.spanned(images)
 
     def loss(
-        self, outputs: Predictions, images: Tensor, labels: Tensor, options: LossOptions, w: Tensor | None
+        self,
+        outputs: Predictions,
+        images: Tensor,
+        labels: Tensor,
+        options: LossOptions,
+        weights: Tensor | None,
     ) -> Tensor:
         """The mean of the losses of all predictions."""
         logits, span = outputs
-        losses = [_pixel_loss(one, labels, options, weights=w, span=span) for one in logits]
+        losses = [_pixel_loss(one, labels, options, weights=weights, span=span) for one in logits]
         return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
     def evaluate(self, network: Segmenter, split: Split) -> Judged:
@@ -145,13 +150,18 @@ class Classify:
         return network.every(images)
 
     def loss(
-        self, outputs: list[Tensor], images: Tensor, labels: Tensor, options: LossOptions, w: Tensor | None
+        self,
+        outputs: list[Tensor],
+        images: Tensor,
+        labels: Tensor,
+        options: LossOptions,
+        weights: Tensor | None,
     ) -> Tensor:
         """Cross-entropy; that of auxiliary classifiers counts less."""
         inside = labels.masked_fill(labels == IGNORE, 0)  # views never show the outside alone
         targets = inside.flatten(1).amax(dim=1).long()
         losses = [
-            F.cross_entropy(logits.float(), targets, weight=w, label_smoothing=options.smoothing)
+            F.cross_entropy(logits.float(), targets, weight=weights, label_smoothing=options.smoothing)
             for logits in outputs
         ]
         return losses[0] + AUXILIARY_WEIGHT * sum(losses[1:], torch.zeros_like(losses[0]))
@@ -185,7 +195,7 @@ class Reconstruct:
         return restored
 
     def loss(
-        self, outputs: Tensor, images: Tensor, labels: Tensor, options: LossOptions, w: Tensor | None
+        self, outputs: Tensor, images: Tensor, labels: Tensor, options: LossOptions, weights: Tensor | None
     ) -> Tensor:
         """Mean squared error inside the images, against the clean ones."""
         inside = (labels != IGNORE).unsqueeze(1).float()
@@ -225,14 +235,14 @@ class Localize:
         images: Tensor,
         labels: Tensor,
         options: LossOptions,
-        w: Tensor | None,
+        weights: Tensor | None,
     ) -> Tensor:
         """Cross-entropy, and a smooth absolute error of the box where there is an object."""
         logits, boxes, background = outputs
         found = [main_object(one, background) for one in labels.cpu().numpy()]
         classes = torch.tensor([background or 0 if one is None else one[0] for one in found])
         loss = F.cross_entropy(
-            logits.float(), classes.to(logits.device), weight=w, label_smoothing=options.smoothing
+            logits.float(), classes.to(logits.device), weight=weights, label_smoothing=options.smoothing
         )
         places = [index for index, one in enumerate(found) if one is not None]
         if places:
@@ -273,10 +283,8 @@ def _need(data: Dataset, kind: str, found: str, other: str) -> None:
         )
 
 
-def build_for(task: Task, data: Dataset, options: TrainOptions, normalization: Any) -> Network:
+def build_for(task: Task, data: Dataset, options: TrainOptions, normalization: Normalization) -> Network:
     """The network of a run with random weights."""
-    from pixelwise.models.tasks import build_task
-
     return build_task(
         task.name,
         name=options.model,
