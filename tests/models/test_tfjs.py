@@ -11,7 +11,7 @@ import torch
 
 from pixelwise.errors import BundleError
 from pixelwise.models.interfaces import EncoderOptions
-from pixelwise.models.tfjs import convert_tfjs_mobilenet, read_tfjs_mobilenet
+from pixelwise.models.tfjs import convert_tfjs_mobilenet
 from pixelwise.models.zoo import make_encoder
 
 WIDTHS = (16, 32, 32, 64, 64, 128, 128, 128, 128, 128, 128, 256, 256)  # a quarter of the paper's
@@ -113,7 +113,7 @@ def quarter(tensors):
 
 
 def test_the_converted_encoder_computes_what_keras_defines(folder, arrays):
-    encoder = quarter(read_tfjs_mobilenet(folder))
+    encoder = quarter(convert_tfjs_mobilenet(folder).tensors)
     image = np.random.default_rng(0).uniform(-1, 1, (64, 96, 3))
     expected = keras_forward(arrays, image)
     with torch.no_grad():
@@ -161,7 +161,7 @@ def test_a_damaged_group_is_named(arrays, tmp_path, harm, message):
     folder = write_tfjs(tmp_path / "net", arrays)
     harm(damaged(folder, "conv_dw_4/depthwise_kernel"))
     with pytest.raises(BundleError, match=message):
-        read_tfjs_mobilenet(folder)
+        convert_tfjs_mobilenet(folder)
 
 
 @pytest.mark.parametrize(
@@ -176,13 +176,13 @@ def test_a_damaged_group_is_named(arrays, tmp_path, harm, message):
 def test_other_folders_are_refused(tmp_path, manifest):
     (tmp_path / "model.json").write_text(manifest)
     with pytest.raises(BundleError, match="lists no weights that can be read"):
-        read_tfjs_mobilenet(tmp_path)
+        convert_tfjs_mobilenet(tmp_path)
 
 
 def test_another_network_is_refused(arrays, tmp_path):
     other = {name: array for name, array in arrays.items() if not name.startswith("conv_pw_7")}
     with pytest.raises(BundleError, match="has no tensor conv_pw_7/kernel"):
-        read_tfjs_mobilenet(write_tfjs(tmp_path / "net", other))
+        convert_tfjs_mobilenet(write_tfjs(tmp_path / "net", other))
 
 
 @pytest.fixture(scope="module")

@@ -51,20 +51,11 @@ class Group:
         return 4 * sum(math.prod(shape) for _, shape in self.tensors)
 
 
-def read_tfjs_mobilenet(folder: str | Path) -> dict[str, Tensor]:
-    """The encoder's tensors by the names of our `mobilenet_v1`.
+def convert_tfjs_mobilenet(folder: str | Path) -> EncoderWeights:
+    """The encoder's weights by the names of our `mobilenet_v1`, what they expect and their licence.
 
     Raises:
         BundleError: not this network, a group that is missing, has another length or does not match its SHA-256.
-    """
-    return convert_tfjs_mobilenet(folder).tensors
-
-
-def convert_tfjs_mobilenet(folder: str | Path) -> EncoderWeights:
-    """The encoder's weights with what they expect and under which licence they come.
-
-    Raises:
-        BundleError: see `read_tfjs_mobilenet`.
     """
     folder = Path(folder)
     sums = _sums(folder)
