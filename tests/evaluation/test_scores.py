@@ -204,6 +204,7 @@ def test_the_report_says_what_was_found_and_how_to_do_it_again(
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert "14 warnings: mask" in text and "and 2 more" in text and "a&lt;b.png is odd mend it" in text
     assert "train do" in text and "How it was trained" in text and "Typical images" not in text
+    assert "share of a class that was mapped as it" in text
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["findings"] == [finding] * 14 and report["scores"]["images"] == 6
     with (tmp_path / "out" / "images.csv").open(newline="") as stream:

@@ -143,7 +143,13 @@ def test_names_are_shown_and_never_run() -> None:
     facts = {EVIL: EVIL}
     pages = [
         evaluation_page(
-            scores_of(classes), classes, title=EVIL, facts=facts, galleries={EVIL: [panel(EVIL)]}
+            scores_of(classes),
+            classes,
+            title=EVIL,
+            facts=facts,
+            galleries={EVIL: [panel(EVIL)]},
+            findings=[dict.fromkeys(("level", "code", "file", "found", "remedy"), EVIL)],
+            again={EVIL: EVIL, f"2{EVIL}": f"a: {EVIL}\nb: 2"},
         ),
         training_page([], classes, title=EVIL, settings=facts, facts=facts, scores=scores_of(classes)),
     ]

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pixelwise.data.dataset import Split
 from pixelwise.evaluation.evaluated import Evaluation
 from pixelwise.files import write_json, write_text
@@ -22,6 +24,7 @@ from pixelwise.report.tables import csv_text
 from pixelwise.types import Confusion
 
 SCORES_NAME, CONFUSION_NAME, REPORT_NAME = "scores.json", "confusion.csv", "report.html"
+RECIPE = "recipe: every option of the training, a file for --config"
 REPORT_VALUES, IMAGES_NAME = "report.json", "images.csv"
 
 
@@ -91,6 +94,7 @@ def _digests(model: Segmenter) -> dict[str, object]:
             "seed": facts.training.seed,
             "steps": facts.training.steps,
             "minutes of training": f"{facts.training.seconds / 60:.1f}",
+            RECIPE: yaml.safe_dump(facts.training.options, sort_keys=False, allow_unicode=True),
         }
     return found
 

@@ -133,7 +133,7 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]], *, dark: bool = False,
         )
         upper.set_ylim(0, 1)
         upper.set_ylabel("share that is right")
-        lower.set_ylabel("pixels")
+        lower.set_ylabel("share of\npixels")
         lower.set_xlim(0, 1)
         lower.set_xlabel("probability of the predicted class")
         for axes in (upper, lower):

@@ -43,14 +43,15 @@ def evaluation_page(
         galleries: Pictures under their headings, such as the images with the lowest scores.
         course: Lines of `metrics.jsonl` of the run that made the model; see `curves_figure`.
         findings: Of a check of the data, each with level, code, file, found and remedy; None if there was no check.
-        again: What is needed to do it again: label and value, such as commands and digests.
+        again: What is needed to do it again: label and value, such as commands and digests; what has several lines
+            is folded away, such as a recipe.
     """
     values = {
         "title": title,
         "facts": facts,
         "curves": _curves(course, classes) if course else None,
         "findings": None if findings is None else finding_groups(findings),
-        "again": again or {},
+        "again": {label: str(value) for label, value in (again or {}).items()},
         **_scored(scores, classes, galleries or {}),
     }
     return rendered("evaluation.html", values)
