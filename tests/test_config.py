@@ -37,6 +37,7 @@ def test_dump_and_fill_are_inverse():
         ("loss.overlap=focal", "'dice' or 'iou'"),
         ("augment.scale=[2, 1]", "smallest <= largest"),
         ("minutes", "--set name=value"),
+        ("seed=2020-13-45", "quote the value"),  # YAML takes it for a date
     ],
 )
 def test_bad_settings_name_the_option(setting, message):
@@ -53,7 +54,7 @@ def test_contradictions():
     assert math.isclose(fill(TrainOptions(), {"epochs": 2}).epochs, 2)
 
 
-@pytest.mark.parametrize("text", ["- a\n", "a: [", "!!python/object/apply:os.getcwd []\n"])
+@pytest.mark.parametrize("text", ["- a\n", "a: [", "a: 2020-13-45\n", "!!python/object/apply:os.getcwd []\n"])
 def test_bad_files_name_the_file(tmp_path, text):
     path = tmp_path / "c.yaml"
     path.write_text(text)

@@ -23,7 +23,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     try:
         value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        # ValueError: no UTF-8, or a date that does not exist
         raise OptionError(
             f"cannot be read as YAML: {error}", file=path, remedy="mend or choose another"
         ) from error
@@ -49,7 +50,8 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
             )
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (ValueError, yaml.YAMLError, RecursionError) as error:
+            # ValueError: a date that does not exist
             raise OptionError(f"--set {setting!r}: {error}", remedy="quote the value") from error
         place = nested
         *folders, leaf = key.split(".")
@@ -86,7 +88,9 @@ def fill(base: Options, settings: Mapping[str, Any], *, where: str = "") -> Opti
     except PixelwiseError:
         raise
     except ValueError as error:
-        raise OptionError(f"{where}: {error}", remedy="see `pixelwise train --help`") from error
+        raise OptionError(
+            f"{where.rstrip('.') or 'options'}: {error}", remedy="see `pixelwise train --help`"
+        ) from error
 
 
 def dump(options: object) -> dict[str, Any]:
