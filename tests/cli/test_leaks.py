@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,17 @@ def test_without_leaks_nothing_but_the_cheap_warning_is_told(
     assert run(["check", str(films)]) == 0
     text = capsys.readouterr().out
     assert "1 pair of near duplicates in train and test: " in text and "proposed split" not in text
+
+
+def test_leaks_wait_until_the_errors_are_mended(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, table = tmp_path / "broken", tmp_path / "split.csv"
+    shutil.copytree(films, data)
+    (data / "masks" / "train" / "film3_0.png").write_bytes(b"")
+    assert run(["check", str(data), "--split-to", str(table)]) == 1
+    assert "leaks are looked for once the errors are mended" in capsys.readouterr().err
+    assert not table.exists()
 
 
 def test_a_table_must_be_called_csv(films: Path, capsys: pytest.CaptureFixture[str]) -> None:

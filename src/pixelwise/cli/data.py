@@ -40,7 +40,9 @@ def check(  # noqa: PLR0913  the command line has more options than a function s
     split_to: SplitTo = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", metavar="DIR", help="Write check.html and check.json there.", show_default=False),
+        typer.Option(
+            "-o", "--out", metavar="DIR", help="Write check.html and check.json there.", show_default=False
+        ),
     ] = None,
     recipe: Annotated[
         Path | None,
@@ -72,8 +74,11 @@ def check(  # noqa: PLR0913  the command line has more options than a function s
 
         page = write_check(report, out)
     found = None
-    if report.ok and (leaks or split_to is not None):
-        found = look(data, classes, splits, split_to)
+    if leaks or split_to is not None:
+        if report.ok:
+            found = look(data, classes, splits, split_to)
+        else:
+            print("leaks are looked for once the errors are mended", file=sys.stderr)
     if json:
         emit(report.as_dict() | ({"leaks": found.as_dict()} if found is not None else {}))
     else:
