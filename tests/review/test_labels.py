@@ -174,9 +174,11 @@ def test_evidence_is_what_a_loop_over_pixels_counts(tmp_path: Path) -> None:
     total.write(tmp_path / "evidence.npz")
     again = Evidence.read(tmp_path / "evidence.npz")
     assert np.array_equal(again.answers, total.answers)
-    (tmp_path / "evidence.npz").write_bytes(b"torn")
-    with pytest.raises(UnreadableError, match="remove it"):
-        Evidence.read(tmp_path / "evidence.npz")
+    whole = (tmp_path / "evidence.npz").read_bytes()
+    for torn in (b"", b"torn", whole[: len(whole) // 2]):
+        (tmp_path / "evidence.npz").write_bytes(torn)
+        with pytest.raises(UnreadableError, match="remove it"):
+            Evidence.read(tmp_path / "evidence.npz")
 
 
 @pytest.mark.parametrize("options", [{"band": -1}, {"band": 65}, {"min_area": 0}])

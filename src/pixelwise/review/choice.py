@@ -175,14 +175,12 @@ def spread(
     centred = centred / np.maximum(features.std(axis=0), 1e-6)
     unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
     nearest = np.full(len(unit), 2.0)
-    worth = (
-        np.asarray(uncertainty, np.float64) + 1e-9
-    )  # where the model is sure of everything, distance decides
+    # where the model is sure of everything, distance decides
+    worth = np.asarray(uncertainty, np.float64) + 1e-9
     chosen: list[tuple[int, float]] = []
     for _ in range(count):
-        best = int(
-            np.argmax(np.where(np.isin(np.arange(len(unit)), [k for k, _ in chosen]), -1, worth * nearest))
-        )
+        taken = np.isin(np.arange(len(unit)), [k for k, _ in chosen])
+        best = int(np.argmax(np.where(taken, -1, worth * nearest)))
         chosen.append((best, float(nearest[best])))
         nearest = np.minimum(nearest, np.linalg.norm(unit - unit[best], axis=1))
     return chosen

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +145,7 @@ class Evidence:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return Evidence(stored["weights"], stored["answers"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise UnreadableError(f"cannot be read: {error}", file=path, remedy="remove it") from error
 
 
