@@ -1,6 +1,7 @@
 # make demo   set up .venv, write the sample town, check, train, evaluate, map, report
 # make test   set up .venv with the development tools, run every check and test
 # make check  format, lint, types, layers
+# make cluster  the tests on a Ray cluster of two nodes, which needs another 70 MB; not part of make test
 # make bench  speed against named peers, in an environment of its own: DATA=folder with CamVid, QUICK=1 for a short one
 # make clean  remove what these made
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check cluster bench clean
 
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo.py $(DEMO)
@@ -21,6 +22,10 @@ check: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+cluster: .venv/dev.stamp
+	$(BIN)/python -m pip install --quiet -e '.[ray]' -c constraints.txt
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/infer/test_cluster.py -m "not slow"
 
 bench: .venv-bench/bench.stamp
 	.venv-bench/bin/python benchmarks/all.py $(if $(DATA),--data "$(DATA)") $(if $(QUICK),--quick)
@@ -42,7 +47,7 @@ clean:
 
 # the peers whose weights and logits tests compare with come without their dependencies: torchvision asks for another torch
 .venv/dev.stamp: pyproject.toml benchmarks/requirements.txt .venv/torch.stamp
-	$(BIN)/python -m pip install --quiet -e '.[dev]' huggingface-hub tqdm -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[dev]' -c constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/requirements.txt
 	touch $@
 
@@ -51,6 +56,6 @@ clean:
 
 .venv-bench/bench.stamp: pyproject.toml constraints.txt benchmarks/requirements-bench.txt benchmarks/requirements.txt | .venv-bench/bin/python
 	.venv-bench/bin/python -m pip install --quiet torch -c constraints.txt
-	.venv-bench/bin/python -m pip install --quiet -e '.[export,fast]' huggingface-hub tqdm -c constraints.txt
+	.venv-bench/bin/python -m pip install --quiet -e '.[export,fast,peers]' -c constraints.txt
 	.venv-bench/bin/python -m pip install --quiet --no-deps -r benchmarks/requirements-bench.txt
 	touch $@
