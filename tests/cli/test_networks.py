@@ -33,7 +33,7 @@ def test_models_lists_everything_with_its_costs(capsys, monkeypatch, rows):
     lines = said(capsys, "models").splitlines()
     for name in DECODERS:
         assert any(line.startswith(f"  {name} on ") for line in lines)
-    for name in ENCODERS:
+    for name in [*ENCODERS, "timm:NAME"]:
         assert any(line.startswith(f"  {name} ") for line in lines)
     (unet,) = [line for line in lines if line.startswith("  unet on resnet18 ")]
     assert unet.split()[3:8] == ["14.33", "21.63", "563", "281,", "250"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pixelwise.report.diagram import Diagram
 
 COLUMNS = ("name", "parameters", "madds", "field", "halo", "from")
+ANY_OF_TIMM = ("timm:NAME", "", "", "", "", "PyTorch Image Models. Wightman, 2019; needs the extra `timm`.")
 TASK_RESULTS = {"segment": "classes", "classify": "classes", "reconstruct": "image", "localize": "class, box"}
 
 
@@ -37,12 +38,13 @@ def models(json: Json = False) -> None:
         emit([row.as_dict() for row in rows])
         return
     for kind, title in (("model", "models"), ("encoder", "encoders, each on its own")):
-        _print_table(title, [_cells(row) for row in rows if row.entry.kind == kind])
+        listed = [_cells(row) for row in rows if row.entry.kind == kind]
+        _print_table(title, listed if kind == "model" else [*listed, ANY_OF_TIMM])
     print(
         "Parameters in millions; multiply-adds (madds) in billions for an image of 512 x 512, three bands and two\n"
         "classes. Field: the image pixels that a value depends on, along an axis. Halo: those before and after a\n"
         "tile, cut at multiples of the stride, that it depends on. Any encoder goes with any model that can join\n"
-        "its maps; timm:NAME is any convolutional network of timm (extra `timm`):\n\n"
+        "its maps, and so does any convolutional network of timm, as timm:NAME:\n\n"
         "  pixelwise train DATA -o RUN --model unet --encoder resnet34\n"
         "  pixelwise describe deeplabv3plus --encoder xception --diagram network.svg"
     )
