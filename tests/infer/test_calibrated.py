@@ -10,7 +10,7 @@ import torch
 
 from pixelwise.infer.predictor import Running, predict, predict_with_confidence
 from pixelwise.infer.tiled import TiledNetwork
-from pixelwise.infer.windows import ArrayReader, TileOptions
+from pixelwise.infer.windows import ArrayReader, TileOptions, Wanted
 from pixelwise.models.bundle import BundleFacts
 from pixelwise.models.calibration import Calibration
 from pixelwise.models.interfaces import NetworkOptions
@@ -79,7 +79,7 @@ def test_tiles_take_them_too(model: Segmenter, overlap: str) -> None:
     model.facts = facts(EACH)
     expected, confidence = predict_with_confidence(model, image)
     tiled = TiledNetwork(model, (96, 160), options=TileOptions(overlap))
-    (piece,) = tiled.run(ArrayReader(image), confidence=True)
+    (piece,) = tiled.run(ArrayReader(image), want=Wanted(confidence=True))
     assert (piece.labels == expected).mean() > 0.999
     assert np.abs(piece.confidence / 255.0 - confidence)[piece.labels == expected].max() < 0.01
 

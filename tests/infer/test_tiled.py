@@ -14,7 +14,7 @@ from pixelwise.infer.blend import Blender, Rows
 from pixelwise.infer.pools import held
 from pixelwise.infer.predictor import predict, predict_with_confidence
 from pixelwise.infer.tiled import TiledNetwork, predict_tiled
-from pixelwise.infer.windows import ArrayReader, TileOptions, Window
+from pixelwise.infer.windows import ArrayReader, TileOptions, Wanted, Window
 from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.surroundings import surroundings
@@ -261,7 +261,7 @@ def test_confidence_is_that_of_the_whole_image(small_blocks: Callable[..., Tiled
     image = picture(260, 70)
     tiled = small_blocks(model, (260, 70), BLOCK)
     whole = predict_with_confidence(model, image)[1]
-    for piece in tiled.run(ArrayReader(image), confidence=True):
+    for piece in tiled.run(ArrayReader(image), want=Wanted(confidence=True)):
         assert piece.confidence is not None
         want = whole[piece.tile.core.within(Box(0, 0, 260, 70))]
         assert np.abs(piece.confidence / 255 - want).max() < 0.5 / 255 + 1e-4
@@ -291,7 +291,7 @@ def test_no_data_in_is_no_data_out(overlap: str, small_blocks: Callable[..., Til
     tiled = small_blocks(model, (260, 70), BLOCK, overlap=overlap)
     if overlap == "blend":
         tiled.plan = plan_tiles((260, 70), stride=32, halo=(32, 32), core=BLOCK, block=BLOCK)
-    for piece in tiled.run(Holed(image), confidence=True):
+    for piece in tiled.run(Holed(image), want=Wanted(confidence=True)):
         core = piece.tile.core
         empty = np.zeros((260, 70), bool)
         empty[:100] = True

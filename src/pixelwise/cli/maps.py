@@ -31,6 +31,13 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
     confidence: Annotated[
         bool, typer.Option(help="Of class maps: also write how sure the model is of each pixel.")
     ] = False,
+    label_sets: Annotated[
+        bool,
+        typer.Option(
+            "--label-sets",
+            help="Of class maps: also write how many classes each pixel may be of; takes a calibrated model.",
+        ),
+    ] = False,
     flips: Annotated[
         bool, typer.Option("--flips", help="Of images: also look at them mirrored; twice the time.")
     ] = False,
@@ -95,8 +102,9 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
     that a text file lists.
     """
     from pixelwise.infer import EngineChoice, ObjectOptions, predict_files
+    from pixelwise.infer.maps import Sureness
     from pixelwise.infer.placed import listed
-    from pixelwise.infer.predictor import temperatures_of
+    from pixelwise.infer.predictor import set_threshold_of, temperatures_of
     from pixelwise.models.bundle import load_network
 
     if not objects and (skip or min_area != 1):
@@ -107,9 +115,10 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
             remedy="add --spread local or --spread ray",
         )
     averaging = Averaging(flips, parse_scales(scales), tuple(ensemble or ()), uncertainty)
+    sureness = Sureness(confidence, label_sets)
     settings = SceneSettings(
         parse_overlap(overlap),
-        confidence,
+        sureness,
         resume,
         allow_remote,
         engine,
@@ -131,7 +140,7 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
                 images,
                 out,
                 overlays=overlay,
-                confidence=confidence,
+                confidence=sureness,
                 objects=ObjectOptions(tuple(skip or ()), min_area) if objects else None,
                 engine=averaged or EngineChoice(engine, say=lambda text: print(text, file=sys.stderr)),
                 progress=bar,
@@ -145,6 +154,8 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
         told: dict[str, Any] = {"task": network.task, "written": [str(path) for path in written]}
         if confidence:
             told["calibrated"] = averaged is None and temperatures_of(network) is not None
+        if label_sets:
+            told["label_sets"] = {"threshold": set_threshold_of(network)}
         if outcomes:
             told["scenes"] = [scene_dict(one.result) for one in outcomes if one.result is not None]
             told["failed"] = [error.as_dict() for error in errors]

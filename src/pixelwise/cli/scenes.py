@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pixelwise.errors import DataError, OptionError
 
 if TYPE_CHECKING:
+    from pixelwise.infer.maps import Sureness
     from pixelwise.infer.sceneoptions import SceneProgress, SceneResult
     from pixelwise.infer.spread import SceneOutcome
     from pixelwise.infer.windows import Overlap
@@ -40,7 +41,7 @@ class SceneSettings:
     """What the command line says about scenes."""
 
     overlap: Overlap
-    confidence: bool
+    sureness: Sureness
     resume: bool
     allow_remote: bool
     engine: str
@@ -91,7 +92,8 @@ def map_all(
     outcomes = map_scenes(network, found.scenes, out, settings)
     for scene in (outcome.result for outcome in outcomes):
         if scene is not None:
-            written += [scene.labels] if scene.confidence is None else [scene.labels, scene.confidence]
+            beside = (scene.labels, scene.confidence, scene.sets)
+            written += [path for path in beside if path is not None]
     return written, outcomes
 
 
@@ -118,7 +120,8 @@ def map_scenes(
     for source, name in scenes:
         options = SceneOptions(
             TileOptions(settings.overlap),
-            confidence=out / "confidence" / f"{name}.tif" if settings.confidence else None,
+            confidence=out / "confidence" / f"{name}.tif" if settings.sureness.confidence else None,
+            sets=out / "sets" / f"{name}.tif" if settings.sureness.sets else None,
             resume=settings.resume,
             allow_remote=settings.allow_remote,
         )
@@ -156,7 +159,11 @@ def summary(outcomes: Sequence[SceneOutcome]) -> str:
 
 def scene_dict(scene: SceneResult) -> dict[str, Any]:
     """A finished scene as plain values, for `--json`."""
-    paths = {"labels": str(scene.labels), "confidence": str(scene.confidence) if scene.confidence else None}
+    beside = {"confidence": scene.confidence, "sets": scene.sets}
+    paths = {
+        "labels": str(scene.labels),
+        **{name: str(path) if path else None for name, path in beside.items()},
+    }
     return {**scene.__dict__, **paths, "seconds": round(scene.seconds, 3), "notes": list(scene.notes)}
 
 

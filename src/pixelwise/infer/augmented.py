@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -107,6 +107,21 @@ class Averaged:
         """The same, and its probability in 0..1."""
         opinion = self.opinion(image)
         return opinion.labels, opinion.probabilities.max(axis=0)
+
+    def with_sets(self, image: Image) -> tuple[Labels, NDArray[np.float32], NDArray[np.uint8]]:
+        """Never returns, see `refuse_sets`."""
+        self.refuse_sets()
+
+    def refuse_sets(self) -> NoReturn:
+        """The threshold of label sets was chosen for one look by one network.
+
+        Raises:
+            OptionError: always.
+        """
+        raise OptionError(
+            "label sets of several views or models: their threshold was chosen for one look by one model",
+            remedy="leave out --label-sets, or --flips, --scales, --ensemble and --uncertainty",
+        )
 
     def opinion(self, image: Image) -> Opinion:
         """Mean probabilities, and how unsure and how divided the views are."""

@@ -24,7 +24,7 @@ from pixelwise.infer.predictor import Precision
 from pixelwise.infer.sceneinput import SceneReader, checked
 from pixelwise.infer.subject import stamp_of, weights_digest
 from pixelwise.infer.tiled import Planned, TiledNetwork
-from pixelwise.infer.windows import TileOptions
+from pixelwise.infer.windows import TileOptions, Wanted
 from pixelwise.models.bundle import load, save
 from pixelwise.models.segmenter import Segmenter
 
@@ -64,7 +64,7 @@ class Block(NamedTuple):
         allow_remote: It may be read over the network.
         planned: The tiles of the scene.
         tiles: How they were asked for.
-        confidence: Also the probability of each label.
+        want: What beside labels.
         cache: Bytes of decoded blocks that a reader may keep.
         places: Row and column of each tile wanted.
         averages: Those over the scene, where it has them.
@@ -78,7 +78,7 @@ class Block(NamedTuple):
     allow_remote: bool
     planned: Planned
     tiles: TileOptions
-    confidence: bool
+    want: Wanted
     cache: int
     places: tuple[tuple[int, int], ...]
     averages: dict[str, NDArray[np.float32]]
@@ -120,7 +120,7 @@ def blocks_of(mapping: Mapping, scene: int, workers: int) -> list[Block]:
             allow_remote=mapping.options.allow_remote,
             planned=mapping.tiles.planned,
             tiles=mapping.options.tiles,
-            confidence=mapping.options.confidence is not None,
+            want=mapping.options.want,
             cache=mapping.cache,
             places=tuple(places),
             averages={name: value.numpy() for name, value in mapping.tiles.averages.items()},
@@ -197,9 +197,7 @@ class Worker:
                 return Answer(sums=[(tile[:2], part) for tile, part in zip(tiles, sums, strict=True)])
             network.averages = {name: torch.from_numpy(value) for name, value in block.averages.items()}
             made = []
-            pieces = network.run(
-                reader, done=lambda tile: tile[:2] not in wanted, confidence=block.confidence
-            )
+            pieces = network.run(reader, done=lambda tile: tile[:2] not in wanted, want=block.want)
             for piece in pieces:
                 made.append((piece.tile[:2], packed(piece), piece.network))
                 trim()

@@ -52,6 +52,10 @@ class Engine(Protocol):
         """The same, and its probability in 0..1."""
         ...
 
+    def with_sets(self, image: Image) -> tuple[Labels, NDArray[np.float32], NDArray[np.uint8]]:
+        """The same, and how many classes are in the label set of each pixel."""
+        ...
+
 
 @dataclass(frozen=True)
 class EngineChoice:
@@ -87,6 +91,10 @@ class Auto:
     def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
         """The same, and its probability in 0..1."""
         return self._answer(image, self.engine.with_confidence)
+
+    def with_sets(self, image: Image) -> tuple[Labels, NDArray[np.float32], NDArray[np.uint8]]:
+        """The same, and how many classes are in the label set of each pixel."""
+        return self._answer(image, self.engine.with_sets)
 
     def _answer(self, image: Image, run: Callable[[Image], Answer]) -> Answer:
         began = time.monotonic()

@@ -13,14 +13,14 @@ from pixelwise.infer.answers import Answers, Boxes, Copies, Guesses
 from pixelwise.infer.augmented import Averaged
 from pixelwise.infer.engine import Engine, EngineChoice, open_engine
 from pixelwise.infer.jobs import Job, find_jobs
-from pixelwise.infer.maps import Maps, ObjectOptions
+from pixelwise.infer.maps import Maps, ObjectOptions, Sureness
 from pixelwise.models.autoencoder import Autoencoder
 from pixelwise.models.classifier import Classifier
 from pixelwise.models.localizer import Localizer
 from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
 
-__all__ = ["Job", "ObjectOptions", "find_jobs", "predict_files"]
+__all__ = ["Job", "ObjectOptions", "Sureness", "find_jobs", "predict_files"]
 
 
 def predict_files(
@@ -29,7 +29,7 @@ def predict_files(
     out: Path,
     *,
     overlays: bool = True,
-    confidence: bool = False,
+    confidence: bool | Sureness = False,
     objects: ObjectOptions | None = None,
     engine: EngineChoice | Averaged | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -51,7 +51,8 @@ def predict_files(
         inputs: Image files and folders.
         out: Folder for the results; it may not contain the inputs.
         overlays: Of a Segmenter: also write the class colours laid over each image.
-        confidence: Of a Segmenter: also write the probability of the class of each pixel.
+        confidence: Of a Segmenter: also write the probability of the class of each pixel; a `Sureness` asks for
+            `sets/STEM.png` too (grey value = classes in the label set of the pixel).
         objects: Of a Segmenter: also write the objects of each class map.
         engine: Of a Segmenter: what computes it, see `open_engine`; `auto` begins at once and changes to something
             quicker where many images are to come. An `Averaged` stands for networks and views of its own, and
@@ -69,11 +70,12 @@ def predict_files(
     """
     jobs = find_jobs(inputs, out)
     engine = engine or EngineChoice()
+    sureness = confidence if isinstance(confidence, Sureness) else Sureness(confidence)
     if isinstance(model, Segmenter):
-        running = engine if isinstance(engine, Averaged) else _opened(model, engine, len(jobs))
-        answers: Answers = Maps(model, running, overlays=overlays, confidence=confidence, objects=objects)
+        running = _opened(model, engine, sureness, len(jobs))
+        answers: Answers = Maps(model, running, overlays=overlays, sureness=sureness, objects=objects)
     else:
-        _refuse_options(model, confidence=confidence, objects=objects, engine=engine)
+        _refuse_options(model, sureness=sureness, objects=objects, engine=engine)
         answers = _answers(model)
     written: list[Path] = []
     failures: list[DataError] = []
@@ -99,16 +101,21 @@ def predict_files(
     return written
 
 
-def _opened(model: Segmenter, choice: EngineChoice, images: int) -> Engine:
-    return open_engine(model, choice.name, images=images, say=choice.say)
+def _opened(model: Segmenter, choice: EngineChoice | Averaged, sureness: Sureness, images: int) -> Engine:
+    if not isinstance(choice, Averaged):
+        return open_engine(model, choice.name, images=images, say=choice.say)
+    if sureness.sets:
+        choice.refuse_sets()
+    return choice
 
 
 def _refuse_options(
-    model: Network, *, confidence: bool, objects: ObjectOptions | None, engine: EngineChoice | Averaged
+    model: Network, *, sureness: Sureness, objects: ObjectOptions | None, engine: EngineChoice | Averaged
 ) -> None:
     name = "averaged" if isinstance(engine, Averaged) else engine.name
     asked = {
-        "confidence": confidence,
+        "confidence": sureness.confidence,
+        "label-sets": sureness.sets,
         "objects": objects is not None,
         "engine": name not in ("auto", "eager"),
     }

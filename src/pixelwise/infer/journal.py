@@ -35,8 +35,7 @@ class Subject(NamedTuple):
 
 def packed(piece: Piece) -> bytes:
     """The maps of a finished tile as they are kept."""
-    layers = [piece.labels] if piece.confidence is None else [piece.labels, piece.confidence]
-    return zlib.compress(b"".join(layer.tobytes() for layer in layers), 1)
+    return zlib.compress(b"".join(layer.tobytes() for layer in piece.layers), 1)
 
 
 class Journal:
@@ -98,7 +97,7 @@ class Journal:
         self.done[place] = digest
 
     def layer(self, plan: TilePlan, index: int) -> Iterator[tuple[Box, NDArray[np.uint8]]]:
-        """All tiles of the labels (0) or of the confidence (1)."""
+        """All tiles of the labels (0), or of what `Piece.layers` holds after them."""
         for tile in plan:
             values = np.frombuffer(zlib.decompress(self._file(tile[:2]).read_bytes()), np.uint8)
             shape = (tile.core.height, tile.core.width)

@@ -22,7 +22,7 @@ from pixelwise.geo.writer import MapLayer, read_tags, write_layer
 from pixelwise.infer.engine import Engine
 from pixelwise.infer.heap import give_back, resident, trim
 from pixelwise.infer.journal import Journal, packed
-from pixelwise.infer.predictor import precision_of, temperatures_of
+from pixelwise.infer.predictor import precision_of, set_threshold_of, temperatures_of
 from pixelwise.infer.sceneinput import SceneReader, checked, notes_on
 from pixelwise.infer.sceneoptions import SceneOptions, SceneProgress, SceneResult
 from pixelwise.infer.subject import document_digest, file_digest, stamp_of, weights_digest
@@ -75,7 +75,7 @@ class Mapping:
 
     def _open(self, stack: ExitStack) -> None:
         remote = self.options.allow_remote
-        targets = [self.out] if self.options.confidence is None else [self.out, self.options.confidence]
+        targets = [path for path in (self.out, *self._beside) if path is not None]
         read = {Path(part).resolve() for part in parts_of(self.source)}
         for target in targets:
             if target.resolve() in read:
@@ -111,6 +111,11 @@ class Mapping:
             name: torch.from_numpy(value) for name, value in self.journal.averages().items()
         }
         self.done = sum(kept) + (self.total // 2 if self.tiles.averages else 0)
+
+    @property
+    def _beside(self) -> tuple[Path | None, Path | None]:
+        """Files of what is wanted beside labels, in the order of `Piece.layers`."""
+        return self.options.confidence, self.options.sets
 
     def _plan(self, core: int | None) -> TiledNetwork:
         chosen = self.options.tiles
@@ -150,7 +155,7 @@ class Mapping:
         pieces = self.tiles.run(
             self.reader,
             done=self.journal.has,
-            confidence=self.options.confidence is not None,
+            want=self.options.want,
             step=self.seen,
         )
         with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
@@ -195,10 +200,10 @@ class Mapping:
         calibrated = "true" if temperatures_of(self.model) else "false"
         shares = tags | {"PIXELWISE_LAYER": "probability times 255", "PIXELWISE_CALIBRATED": calibrated}
         layers = [(self.out, layer)]
-        if self.options.confidence is not None:
-            layers.append(
-                (self.options.confidence, MapLayer(self.facts.size, self.facts.place, 0, (), shares))
-            )
+        counts = tags | {"PIXELWISE_LAYER": "classes in the label set"}
+        for path, told in zip(self._beside, (shares, counts), strict=True):
+            if path is not None:
+                layers.append((path, MapLayer(self.facts.size, self.facts.place, 0, (), told)))
         for index, (_, content) in enumerate(layers):
             write_layer(journal.folder / f"{index}.tif", content, journal.layer(plan, index), journal.folder)
         for index in reversed(range(len(layers))):  # the map last: it says that all is there
@@ -213,6 +218,7 @@ class Mapping:
         return SceneResult(
             labels=self.out,
             confidence=self.options.confidence,
+            sets=self.options.sets,
             pixels=plan.size[0] * plan.size[1],
             tiles=len(plan),
             resumed=self.resumed,
@@ -229,7 +235,10 @@ class Mapping:
             "scene": [Path(facts.name).name, *facts.size, facts.bands, facts.dtype, *self.stamp],
             "overlap": self.options.tiles.overlap,
             "confidence": confident,
-            "temperatures": temperatures_of(self.model) if confident else None,
+            "sets": set_threshold_of(self.model) if self.options.sets is not None else None,
+            "temperatures": temperatures_of(self.model)
+            if confident or self.options.sets is not None
+            else None,
             "precision": self.options.precision or precision_of(self.model),
         }
 
@@ -247,8 +256,8 @@ class Mapping:
         }
 
     def _is_there(self) -> bool:
-        beside = self.options.confidence
-        if not self.out.is_file() or (beside is not None and not beside.is_file()):
+        beside = [path for path in self._beside if path is not None]
+        if not self.out.is_file() or not all(path.is_file() for path in beside):
             return False
         return read_tags(self.out).get("PIXELWISE_SUBJECT") == document_digest(self.subject)
 

@@ -18,7 +18,7 @@ from pixelwise.errors import OptionError, close_matches
 from pixelwise.infer.augmented import Averaged, Opinion
 from pixelwise.infer.engine import Engine
 from pixelwise.infer.jobs import Job
-from pixelwise.infer.predictor import temperatures_of
+from pixelwise.infer.predictor import set_threshold_of, temperatures_of
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.objects import Connectivity, objects
 from pixelwise.report.frames import framed
@@ -48,6 +48,19 @@ class ObjectOptions:
             raise OptionError(f"connectivity is {self.connectivity}", remedy="give 4 or 8")
 
 
+@dataclass(frozen=True)
+class Sureness:
+    """What is told of how sure a class map is.
+
+    Attributes:
+        confidence: The probability of each label.
+        sets: How many classes are in each label set.
+    """
+
+    confidence: bool = False
+    sets: bool = False
+
+
 class Maps:
     """The class maps of a Segmenter, and with `objects` what is in them."""
 
@@ -57,11 +70,12 @@ class Maps:
         engine: Engine,
         *,
         overlays: bool,
-        confidence: bool,
+        sureness: Sureness,
         objects: ObjectOptions | None,
     ) -> None:
-        self.model, self.engine, self.overlays, self.confidence = model, engine, overlays, confidence
+        self.model, self.engine, self.overlays, self.sureness = model, engine, overlays, sureness
         self.options = objects
+        self.threshold = set_threshold_of(model) if sureness.sets else None
         averaged = isinstance(engine, Averaged)
         self.calibrated = temperatures_of(model) is not None and not averaged
         names = [spec.name for spec in model.classes]
@@ -75,20 +89,25 @@ class Maps:
     def add(self, job: Job, image: Image) -> list[tuple[Path, bytes]]:
         """The pictures of one image and their paths."""
         model, files = self.model, []
-        certainty = None
-        if isinstance(self.engine, Averaged) and self.engine.uncertainty:
+        certainty = sets = None
+        if self.sureness.sets:
+            labels, certainty, sets = self.engine.with_sets(image)
+        elif isinstance(self.engine, Averaged) and self.engine.uncertainty:
             opinion = self.engine.opinion(image)
             labels, certainty = opinion.labels, opinion.probabilities.max(axis=0)
             files.append((Path("uncertainty") / f"{job.name}.tif", _uncertainty_tiff(opinion)))
-        elif self.confidence:
+        elif self.sureness.confidence:
             labels, certainty = self.engine.with_confidence(image)
         else:
             labels = self.engine(image)
         pictures = [("labels", index_png(labels, model.classes))]
         if self.overlays:
             pictures.append(("overlay", png(overlay(display_rgb(image), labels, model.classes))))
-        if certainty is not None and self.confidence:
-            pictures.append(("confidence", _confidence_png(certainty, calibrated=self.calibrated)))
+        if certainty is not None and self.sureness.confidence:
+            grey = np.round(certainty * 255).astype(np.uint8)
+            pictures.append(("confidence", _grey_png(grey, calibrated=str(self.calibrated).lower())))
+        if sets is not None:
+            pictures.append(("sets", _grey_png(sets, threshold=f"{self.threshold:.6g}")))
         if self.options is not None:
             pictures.append(("objects", self._objects(job, image, labels, self.options)))
         return [*((Path(folder) / f"{job.name}.png", data) for folder, data in pictures), *files]
@@ -143,13 +162,13 @@ class Maps:
         return png(framed(display_rgb(image), [(one.box, classes[one.class_index]) for one in found]))
 
 
-def _confidence_png(certainty: NDArray[np.float32], *, calibrated: bool) -> bytes:
-    """Probabilities as grey values / 255, with a text that says whether they are calibrated."""
+def _grey_png(values: NDArray[np.uint8], **texts: str) -> bytes:
+    """Grey values [H, W] as PNG, with texts that say what they are."""
     told = PIL.PngImagePlugin.PngInfo()
-    told.add_text("calibrated", "true" if calibrated else "false")
+    for key, text in texts.items():
+        told.add_text(key, text)
     stream = io.BytesIO()
-    grey = PIL.Image.fromarray(np.round(certainty * 255).astype(np.uint8))
-    grey.save(stream, "PNG", compress_level=1, pnginfo=told)
+    PIL.Image.fromarray(values).save(stream, "PNG", compress_level=1, pnginfo=told)
     return stream.getvalue()
 
 

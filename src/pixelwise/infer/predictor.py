@@ -14,10 +14,11 @@ from torch.nn import functional as F
 
 from pixelwise.backends.interfaces import Backend
 from pixelwise.errors import DataError, OptionError
-from pixelwise.models.bundle import BundleFacts
+from pixelwise.models.bundle import facts_of
 from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.head import confident_labels_from_low, labels_from_low
+from pixelwise.ops.labelsets import set_sizes
 from pixelwise.ops.native import alone
 from pixelwise.ops.resize import resize
 from pixelwise.ops.temperature import tempered
@@ -99,6 +100,21 @@ class Running:
                 )
             return as_array(labels[0]), as_array(confidence[0])
 
+    def with_sets(self, image: Image) -> tuple[Labels, NDArray[np.float32], NDArray[np.uint8]]:
+        """Class and probability of every pixel, and how many classes are in its label set.
+
+        Raises:
+            OptionError: the bundle holds no threshold of label sets.
+        """
+        threshold = set_threshold_of(self.model)
+        with (
+            computed(self.model, [image], self._autocast, self._low) as (logits, size, span),
+            self._threads(),
+        ):
+            labels, sure = confident_labels_from_low(logits, size, span=span, temperatures=self.temperatures)
+            sizes = set_sizes(logits, labels, sure, threshold, span=span, temperatures=self.temperatures)
+            return as_array(labels[0]), as_array(sure[0]), as_array(sizes[0])
+
     def probabilities(self, image: Image) -> NDArray[np.float32]:
         """The probability of every class: float32 [K, H, W]."""
         with (
@@ -158,13 +174,29 @@ def check_image(model: Network, image: Image) -> Image:
 
 def precision_of(model: Network) -> Precision:
     """The precision that the bundle of the model was checked with, else `float32`."""
-    return _facts(model).precision
+    return facts_of(model).precision
 
 
 def temperatures_of(model: Network) -> tuple[float, ...] | None:
     """The temperatures of every class that the bundle of the model holds, if it was calibrated."""
-    calibration = _facts(model).calibration
+    calibration = facts_of(model).calibration
     return None if calibration is None else calibration.each(len(model.classes))
+
+
+def set_threshold_of(model: Network) -> float:
+    """The probability from which a class is in the label sets of the model.
+
+    Raises:
+        OptionError: the bundle holds none.
+    """
+    calibration = facts_of(model).calibration
+    if calibration is None or calibration.set_threshold is None:
+        raise OptionError(
+            "the model has no threshold for label sets",
+            remedy="choose one on labelled images that it did not learn from, nine or more: "
+            "pixelwise calibrate MODEL DATA -o NEW.safetensors",
+        )
+    return calibration.set_threshold
 
 
 @contextmanager
@@ -229,7 +261,7 @@ def _precision(model: Network, precision: Precision | None) -> Precision:
 
 
 def _check_values(model: Network, image: Image) -> None:
-    given, trained = image.dtype.name, _facts(model).dtype
+    given, trained = image.dtype.name, facts_of(model).dtype
     if given not in DTYPES:
         raise DataError(f"the image is {given}", remedy=f"pass an image of {', '.join(DTYPES)}")
     if trained is not None and given != trained:
@@ -244,10 +276,6 @@ def _check_values(model: Network, image: Image) -> None:
             f"{int(bad.sum())} pixels are not finite, first at row {row}, column {column}",
             remedy="fill them with a value: image = np.nan_to_num(image)",
         )
-
-
-def _facts(model: Network) -> BundleFacts:
-    return model.facts if isinstance(model.facts, BundleFacts) else BundleFacts()
 
 
 def as_array(tensor: Tensor) -> NDArray[Any]:

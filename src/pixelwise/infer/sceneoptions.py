@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pixelwise.errors import OptionError
 from pixelwise.infer.predictor import Precision
-from pixelwise.infer.windows import TileOptions
+from pixelwise.infer.windows import TileOptions, Wanted
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class SceneOptions:
     Attributes:
         tiles: How it is cut.
         confidence: File for the probability of each label (value / 255, 0 where there is no data), if wanted.
+        sets: File for the number of classes in each label set (0 where there is no data), if wanted.
         resume: Go on with unfinished work; a finished map of the same scene by the same model stays.
         allow_remote: Scenes may be read over the network.
         precision: `float32` or `bfloat16`; by default what the bundle was checked with.
@@ -23,9 +25,22 @@ class SceneOptions:
 
     tiles: TileOptions = field(default_factory=TileOptions)
     confidence: Path | None = None
+    sets: Path | None = None
     resume: bool = False
     allow_remote: bool = False
     precision: Precision | None = None
+
+    def __post_init__(self) -> None:
+        if self.sets is not None and self.tiles.overlap == "blend":
+            raise OptionError(
+                "label sets of tiles that fade into one another: their threshold is not that of single tiles",
+                remedy="give --overlap exact or a number of pixels, or leave out --label-sets",
+            )
+
+    @property
+    def want(self) -> Wanted:
+        """What is wanted beside labels."""
+        return Wanted(self.confidence is not None, self.sets is not None)
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,7 @@ class SceneResult:
     Attributes:
         labels: Its file.
         confidence: The file beside it, if asked for.
+        sets: The same.
         pixels: Of the scene.
         tiles: Of the plan.
         resumed: Tiles that were finished before.
@@ -79,6 +95,7 @@ class SceneResult:
 
     labels: Path
     confidence: Path | None
+    sets: Path | None
     pixels: int
     tiles: int
     resumed: int

@@ -22,6 +22,7 @@ from pixelwise.infer.windows import (
     Piece,
     Reader,
     TileOptions,
+    Wanted,
     Window,
 )
 from pixelwise.models.segmenter import Segmenter
@@ -35,6 +36,7 @@ CORES = (4096, 3072, 2048, 1536, 1024, 512)  # edges to choose from
 SPARE = 1.3  # memory that a network really takes over what its tensors hold, measured on CPU
 FIXED = 96 * 1024**2  # bytes of libraries and threads that only start when they are needed
 AHEAD = 2  # windows read while the network runs
+LABELS = Wanted()
 
 
 class Planned(NamedTuple):
@@ -102,7 +104,7 @@ class TiledNetwork:
         reader: Reader,
         *,
         done: Callable[[Tile], bool] = lambda _: False,
-        confidence: bool = False,
+        want: Wanted = LABELS,
         step: Callable[[], None] = lambda: None,
     ) -> Iterator[Piece]:
         """The pieces of the map, in a fixed order.
@@ -110,7 +112,7 @@ class TiledNetwork:
         Args:
             reader: Where windows come from.
             done: Pieces that are not needed again.
-            confidence: Also the probability of each label.
+            want: What beside labels.
             step: Called after each tile that the network has seen in a first pass.
 
         Raises:
@@ -125,7 +127,7 @@ class TiledNetwork:
         for tile, read in ahead(lambda tile: reader.read(tile.window), wanted, depth=AHEAD):
             window = read()
             with held(self.model, self.averages):
-                piece = self._piece(tile, window, confidence)
+                piece = self._piece(tile, window, want)
             yield piece
 
     def sums(self, reader: Reader, tiles: Iterable[Tile]) -> Iterator[Sums]:
@@ -141,20 +143,23 @@ class TiledNetwork:
 
         self.averages = averaged(self.facts.pools, counted())
 
-    def _piece(self, tile: Tile, window: Window, confidence: bool) -> Piece:
+    def _piece(self, tile: Tile, window: Window, want: Wanted) -> Piece:
         inner = tile.core.within(tile.window)
         empty = None if window.empty is None else window.empty[inner]
         if empty is not None and empty.all():
-            return _nothing(tile, confidence)
+            return _nothing(tile, want)
         # constants in place of averages are taken by the network as it is alone
         engine = open_engine(self.model, "eager", precision=self.precision) if self.averages else self.engine
-        sure = None
-        if confidence:
+        share = sets = None
+        if want.sets:
+            labels, share, sets = engine.with_sets(window.image)
+            sets = np.ascontiguousarray(sets[inner])
+        elif want.confidence:
             labels, share = engine.with_confidence(window.image)
-            sure = _as_bytes(share[inner])
         else:
             labels = engine(window.image)
-        return _without(empty, Piece(tile, np.ascontiguousarray(labels[inner]), sure))
+        sure = None if share is None or not want.confidence else _as_bytes(share[inner])
+        return _without(empty, Piece(tile, np.ascontiguousarray(labels[inner]), sure, sets=sets))
 
     def _blended(self, reader: Reader, wanted: set[tuple[int, int]]) -> Iterator[Piece]:
         """Each row of tiles needs the one above and the one below it."""
@@ -258,17 +263,17 @@ def _halo(facts: Surroundings, overlap: Overlap) -> tuple[int, int]:
     return facts.halo
 
 
-def _nothing(tile: Tile, confidence: bool) -> Piece:
+def _nothing(tile: Tile, want: Wanted) -> Piece:
     shape = (tile.core.height, tile.core.width)
-    sure = np.zeros(shape, np.uint8) if confidence else None
-    return Piece(tile, np.full(shape, IGNORE, np.uint8), sure, network=False)
+    sure, sets = (np.zeros(shape, np.uint8) if asked else None for asked in want)
+    return Piece(tile, np.full(shape, IGNORE, np.uint8), sure, network=False, sets=sets)
 
 
 def _without(empty: NDArray[np.bool_] | None, piece: Piece) -> Piece:
     if empty is not None:
         piece.labels[empty] = IGNORE
-        if piece.confidence is not None:
-            piece.confidence[empty] = 0
+        for layer in piece.layers[1:]:
+            layer[empty] = 0
     return piece
 
 

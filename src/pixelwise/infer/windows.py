@@ -49,13 +49,34 @@ class Window(NamedTuple):
     empty: NDArray[np.bool_] | None = None
 
 
+class Wanted(NamedTuple):
+    """What is wanted of a tile beside labels: the probability of each, the number of classes in its label set."""
+
+    confidence: bool = False
+    sets: bool = False
+
+
 class Piece(NamedTuple):
-    """What is known of a tile's core; confidence only if asked for, `network` is False where it was not needed."""
+    """What is known of a tile's core.
+
+    Attributes:
+        tile: The tile.
+        labels: Of its core.
+        confidence: If asked for.
+        network: False where the network was not needed.
+        sets: How many classes are in each label set, 0 where there is no data; if asked for.
+    """
 
     tile: Tile
     labels: Labels
     confidence: Confidence | None
     network: bool = True
+    sets: NDArray[np.uint8] | None = None
+
+    @property
+    def layers(self) -> list[NDArray[np.uint8]]:
+        """All maps, in the order in which they are kept."""
+        return [one for one in (self.labels, self.confidence, self.sets) if one is not None]
 
 
 class Reader(Protocol):
