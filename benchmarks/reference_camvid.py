@@ -65,12 +65,15 @@ def main() -> None:
         steps += 1
         if steps % 100 == 0:
             print(f"{time.monotonic() - began:5.0f} s  step {steps}  loss {loss.item():.3f}", flush=True)
+    seconds = time.monotonic() - began
     net.facts = BundleFacts(precision="bfloat16")
     scores = pw.evaluate(net.eval(), data.test)
     result = {
         "minutes": given.minutes,
+        "seconds": round(seconds, 1),
         "seed": given.seed,
         "steps": steps,
+        "parameters": sum(tensor.numel() for tensor in net.parameters()),
         "images_per_second": round(8 * steps / (given.minutes * 60), 2),
         "torch": torch.__version__,
         "machine": platform.processor() or platform.machine(),
