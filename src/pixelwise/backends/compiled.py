@@ -52,9 +52,8 @@ class Compiled:
                 warnings.simplefilter("ignore")
                 images = self._core.ready(pixels)
                 logits = self._run(images.contiguous(memory_format=torch.channels_last))
-        except (
-            Exception
-        ) as error:  # its errors have no common root but RuntimeError, and chain compilers' output
+        except Exception as error:
+            # Inductor's errors have no common root but RuntimeError, and chain compilers' output.
             if type(error).__module__.startswith("torch._"):
                 raise OptionError(
                     f"torch.compile failed: {str(error).splitlines()[0]}",

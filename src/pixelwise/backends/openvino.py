@@ -92,9 +92,8 @@ def _converted(runtime: Any, model: Segmenter) -> Any:
     shape = runtime.PartialShape([-1, model.bands, -1, -1])
     core = LowResolution(model, plain=True).eval()
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of torch's tracer: each size is computed from the image's, not frozen
+        # of torch's tracer: each size is computed from the image's, not frozen
+        warnings.simplefilter("ignore")
         return runtime.convert_model(core, example_input=example, input=[shape])
 
 

@@ -26,9 +26,8 @@ class Discovery:
         self.colors: Counter[int] = Counter()
         self._palette: dict[int, str] | None = {}
         self._nodata: set[int] = set()
-        self._where: dict[
-            int, tuple[Path, int, tuple[int, int]]
-        ] = {}  # first file, count and pixel of a value
+        # first file, count and pixel of a value
+        self._where: dict[int, tuple[Path, int, tuple[int, int]]] = {}
         self._colored: Path | None = None
         self.seen = 0  # masks
 

@@ -16,7 +16,7 @@ from pixelwise.data.groups import find_groups
 from pixelwise.data.items import Item, Row, Window, natural_key
 from pixelwise.data.leaksearch import Match, Sketchbook, continued, near_duplicates, shared_parts
 from pixelwise.data.regroup import Joined, Proposal, propose
-from pixelwise.errors import DataError, MissingExtraError, UnreadableError
+from pixelwise.errors import DataError, MissingExtraError
 from pixelwise.geo.footprints import same_ground
 from pixelwise.geo.scenes import scene_facts
 from pixelwise.ops.tiles import Box
@@ -136,8 +136,8 @@ def find_leaks(data: Dataset, *, progress: Callable[[int, int], None] | None = N
     Raises:
         DataError: an image cannot be read.
     """
-    items = [item for split in (data.train, data.val, data.test) for item in split.items]
-    homes = [name for name in SPLITS for _ in data.split_names()[name]]
+    items = [item for split in data.splits for item in split.items]
+    homes = [split.name for split in data.splits for _ in split.items]
     book = Sketchbook(detailed=True)
     for number, item in enumerate(items):
         book.add(image_of(item))
@@ -274,7 +274,7 @@ def _grids(items: Sequence[Item]) -> dict[int, tuple[Any, Box]]:
             continue
         try:
             grid = scene_facts(item.image).grid
-        except (UnreadableError, DataError):
+        except DataError:
             continue  # a TIFF that is read as a picture
         whole = Box(0, 0, grid.height, grid.width)
         found[number] = (grid, item.box if isinstance(item, Window) else whole)

@@ -51,9 +51,8 @@ class View:
     """One random view: where its centre lies in the image and the map from view to image pixels."""
 
     center: tuple[float, float]  # row, column
-    matrix: tuple[
-        tuple[float, float], tuple[float, float]
-    ]  # image offset (row, column) = matrix @ view offset
+    # image offset (row, column) = matrix @ view offset
+    matrix: tuple[tuple[float, float], tuple[float, float]]
 
     @property
     def is_plain(self) -> bool:

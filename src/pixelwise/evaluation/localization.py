@@ -282,9 +282,8 @@ def _cells(box: Corners | None) -> list[str]:
 def _find(split: Split, index: int, truth: Located | None, said: Located, names: Sequence[str]) -> Find:
     picture = display_rgb(split.image(index))
     scale = max(1, SIDE // max(picture.shape[:2]))
-    picture = picture.repeat(scale, axis=0).repeat(
-        scale, axis=1
-    )  # so that frames are thin in small images too
+    # so that frames are thin in small images too
+    picture = picture.repeat(scale, axis=0).repeat(scale, axis=1)
     boxes = [(truth.box if truth is not None else None, TRUTH), (said.box, PREDICTION)]
     scaled = [([scale * side for side in box], spec) for box, spec in boxes if box is not None]
     name = "" if truth is None else names[truth.index]

@@ -71,11 +71,8 @@ def fetch(
         OutputError: the folder is in use, full or read-only.
     """
     name = Path(urlsplit(url).path).name
-    if (
-        not name
-        or urlsplit(url).scheme not in ("http", "https")
-        or not re.fullmatch("[0-9a-f]{8,64}", sha256)
-    ):
+    known = urlsplit(url).scheme in ("http", "https")
+    if not name or not known or not re.fullmatch("[0-9a-f]{8,64}", sha256):
         raise DownloadError(
             f"cannot fetch {url!r} with SHA-256 {sha256!r}", remedy="give an address and a hash"
         )
@@ -136,10 +133,8 @@ def _continue(
         answer = urlopen(request, timeout=timeout)
     except HTTPError as error:
         with error:
-            if (
-                error.code == 416 and have
-            ):  # nothing is left to send; the hash will tell whether it is the file
-                return have
+            if error.code == 416 and have:
+                return have  # nothing is left to send; the hash will tell whether it is the file
             raise DownloadError(
                 f"{url} cannot be had: the server answers {error.code} {error.reason}",
                 remedy="try again later, or give a file that is already here",

@@ -103,9 +103,8 @@ def put_encoder_weights(network: Network, weights: EncoderWeights) -> Loaded:
     broken = [key for key, tensor in given.items() if not torch.isfinite(tensor.float()).all()]
     if broken:
         raise BundleError(f"holds values that are not finite in {broken[0]}", file=weights.source)
-    encoder.load_state_dict(
-        own | given
-    )  # counters of batches may be absent from old files, and count for nothing
+    # counters of batches may be absent from old files, and count for nothing
+    encoder.load_state_dict(own | given)
     return Loaded(
         weights.source,
         name,

@@ -35,7 +35,7 @@ def window_of(operation: Operation, axis: int) -> Window | None:
     if rule is None:
         raise TraceError(
             f"no receptive field is known for {operation.where}",
-            remedy="build the layer from operations that `describe` knows, or add a rule to models/fields.py",
+            remedy="build the layer from operations that `describe` knows, or add a rule to models/windows.py",
         )
     return rule(operation, axis)
 

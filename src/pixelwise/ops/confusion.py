@@ -9,7 +9,7 @@ from pixelwise.ops import native
 from pixelwise.types import IGNORE, MAX_CLASSES, Confusion, Labels
 
 _CHUNK = 1 << 18  # pixels counted at a time: the 8-byte copy that bincount makes stays in the cache
-_WORTH_LOADING = 1 << 22  # pixels from which numba is loaded for, which takes up to a second
+_WORTH_LOADING = 1 << 22  # pixels from which numba is loaded, which takes up to a second
 _WORTH_CALLING = 1 << 16  # pixels from which it is the quicker way once it is there
 _PIECE = 1 << 30  # pixels in one table of 32-bit counters at most
 

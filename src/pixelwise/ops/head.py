@@ -26,9 +26,8 @@ from pixelwise.ops.resize import resize
 from pixelwise.ops.temperature import tempered
 from pixelwise.types import IGNORE
 
-_WORTH = (
-    1 << 20
-)  # values of logits at full size from which the kernels are used: loading them takes up to a second
+# Values of logits at full size from which the kernels are used: loading them takes up to a second.
+_WORTH = 1 << 20
 _ROWS = 64  # of logits at full size that are judged together
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 

@@ -100,7 +100,7 @@ def planes_of(low: Tensor, grid: Grid) -> NDArray[np.float32]:
 
 
 def folded(into: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
-    """The gradient of `_planes`."""
+    """The gradient of `planes_of`."""
     width = grid.low[1]
     into[..., 1] += into[..., 0]
     into[..., width] += into[..., width + 1 :].sum(axis=-1)

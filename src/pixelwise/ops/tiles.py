@@ -124,12 +124,6 @@ class TilePlan:
         """The largest height and the largest width of a window."""
         return max(row.last - row.first for row in self.rows), max(c.last - c.first for c in self.columns)
 
-    @property
-    def recompute(self) -> float:
-        """Pixels read per pixel kept."""
-        read = sum(row.last - row.first for row in self.rows) * sum(c.last - c.first for c in self.columns)
-        return read / (self.size[0] * self.size[1])
-
 
 def plan_tiles(
     size: tuple[int, int], *, stride: int, halo: tuple[int, int], core: int, block: int = BLOCK
@@ -168,10 +162,8 @@ def plan_tiles(
 
 def _stretches(length: int, edge: int, before: int, after: int) -> Iterator[Stretch]:
     """The tiles along one axis; cores at the borders grow into the room that a halo would take."""
-    start, stop = (
-        0,
-        edge + before // edge * edge,
-    )  # the first window is [0, stop + after), the second begins at >= 0
+    # the first window is [0, stop + after), the second begins at >= 0
+    start, stop = 0, edge + before // edge * edge
     while stop + after < length:
         yield Stretch(start, stop, max(0, start - before), stop + after)
         start, stop = stop, stop + edge

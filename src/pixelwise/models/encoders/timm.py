@@ -72,10 +72,8 @@ def _network(name: str, bands: int, options: EncoderOptions) -> Any:
 def _timm() -> Any:
     try:
         import timm
-    except (
-        ImportError,
-        RuntimeError,
-    ) as error:  # its torchvision fails so where it was built for another torch
+    except (ImportError, RuntimeError) as error:
+        # RuntimeError: its torchvision fails so where it was built for another torch
         raise MissingExtraError(
             f"encoders of timm need timm, which cannot be imported: {error}",
             remedy="pip install 'pixelwise[timm]'",
