@@ -9,7 +9,7 @@ the images when fitted on the other half, and any only where the calibration err
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy.optimize import minimize_scalar
 
 from pixelwise.data.dataset import Split
 from pixelwise.errors import DataError
+from pixelwise.evaluation.answers import Progress
 from pixelwise.evaluation.calibration import expected_error
 from pixelwise.evaluation.checks import check_split
 from pixelwise.evaluation.conformal import SHARE, set_threshold
@@ -35,7 +36,6 @@ LEAST_IMAGES = 2
 LIMITS = (0.2, 10.0)
 MARGIN = 0.995  # times the cross-entropy of one temperature, which those per class must stay below
 
-Progress = Callable[[int, int], None]
 Logits = NDArray[np.float32]  # [n, K]
 Truth = NDArray[np.int64]  # [n]
 
