@@ -94,6 +94,23 @@ def test_areas_of_a_map_and_of_a_sample(files, capsys):
     assert road["interval"] == [road["estimate"]] * 2
 
 
+def test_a_sample_is_planned_looked_at_and_read(files, capsys):
+    classes = ["--classes", str(files / "classes.yaml")]
+    places = files / "places.csv"
+    assert run(["areas", str(files / "map.tif"), *classes, "--plan", "60", "-o", str(places)]) == 0
+    assert "field          20" in capsys.readouterr().out
+    head, *lines = places.read_text().splitlines()
+    assert run(["areas", str(files / "map.tif"), *classes, "--sample", str(places)]) == 2
+    assert "60 of 60 places have no reference" in capsys.readouterr().err
+    places.write_text("\n".join([head, *(f"{line}wood" for line in lines)]))
+    assert run(["areas", str(files / "map.tif"), *classes, "--sample", str(places), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [row["estimate"] for row in said["classes"]] == pytest.approx([0, 1200, 0], rel=1e-3)
+    for wrong, message in ((["--plan", "9"], "go together"), (["--plan", "9", "-o", "a.shp"], "NAME.gpkg")):
+        assert run(["areas", str(files / "map.tif"), *wrong]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_areas_from_scores_have_no_interval(files, capsys):
     scores = files / "scores.json"
     names = ["class_0", "class_1", "class_2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from pixelwise.errors import OptionError
 if TYPE_CHECKING:
     from pixelwise.data.classes import ClassTable
     from pixelwise.geo.areas import AdjustedAreas, ClassAreas
+    from pixelwise.geo.classmaps import ClassMap
 
 LabelMap = Annotated[
     Path,
@@ -51,29 +53,32 @@ def vectorize(
 ) -> None:
     """Write the polygons of a class map, with class and area, for a GIS."""
     from pixelwise.data.classmaps import open_class_map
-    from pixelwise.geo.polygons import PolygonOptions, polygonize
+    from pixelwise.geo.polygons import PolygonOptions, Tally, polygon_parts
     from pixelwise.geo.vectorfiles import check_suffix, write_polygons
 
     check_suffix(out)
     table = _table(classes)
     source = open_class_map(labels, table)
     options = PolygonOptions(simplify, min_area, tuple(skip or ()))
-    found = polygonize(source, options, names=table.names if table is not None else ())
-    write_polygons(found, out)
+    tally = Tally()
+    parts = polygon_parts(source, options, names=table.names if table is not None else ())
+    first = next(parts)
+    write_polygons(tally.of(itertools.chain((first,), parts)), out)
+    unit, by_class = (
+        first.unit,
+        [(name, *tally.classes[name]) for name in first.names if name in tally.classes],
+    )
     if json:
-        rows = [
-            {"name": name, "polygons": count, f"area_{found.unit}": area}
-            for name, (count, area) in found.by_class().items()
-        ]
-        dropped = {"polygons": found.dropped[0], f"area_{found.unit}": found.dropped[1]}
-        emit({"written": str(out), "areas": found.method, "classes": rows, "dropped": dropped})
+        rows = [{"name": name, "polygons": count, f"area_{unit}": area} for name, count, area in by_class]
+        dropped = {"polygons": tally.dropped[0], f"area_{unit}": tally.dropped[1]}
+        emit({"written": str(out), "areas": first.method, "classes": rows, "dropped": dropped})
         return
-    heads = ("class", "polygons", "hectares" if found.unit == "m2" else "pixels")
-    scale = 1e-4 if found.unit == "m2" else 1.0
-    _print_table(heads, [(name, str(n), f"{a * scale:.4f}") for name, (n, a) in found.by_class().items()])
-    if found.dropped[0]:
-        print(f"left out {found.dropped[0]} polygons below {min_area:g}: {found.dropped[1]:.1f} {found.unit}")
-    print(f"{found.method}\n{len(found)} polygons in {out}")
+    heads = ("class", "polygons", "hectares" if unit == "m2" else "pixels")
+    scale = 1e-4 if unit == "m2" else 1.0
+    _print_table(heads, [(name, str(n), f"{a * scale:.4f}") for name, n, a in by_class])
+    if tally.dropped[0]:
+        print(f"left out {tally.dropped[0]} polygons below {min_area:g}: {tally.dropped[1]:.1f} {unit}")
+    print(f"{first.method}\n{tally.count} polygons in {out}")
 
 
 def areas(
@@ -81,8 +86,9 @@ def areas(
     sample: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.csv",
-            help="Checked places, drawn at random within each mapped class: x, y, reference or map, reference.",
+            metavar="FILE",
+            help="Checked places, drawn at random within each mapped class: a .gpkg or .csv of --plan with its "
+            "references, or a .csv of map, reference.",
             show_default=False,
         ),
     ] = None,
@@ -92,6 +98,17 @@ def areas(
             metavar="FILE.json", help="A scores.json instead; gives no interval.", show_default=False
         ),
     ] = None,
+    plan: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Draw N places to look at, for --sample.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FILE", help="With --plan: NAME.gpkg or .csv to write.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="With --plan: of the draw.")] = 0,
     classes: Names = None,
     json: Json = False,
 ) -> None:
@@ -100,11 +117,21 @@ def areas(
     from pixelwise.geo.areas import class_areas, error_adjusted
     from pixelwise.geo.samples import read_sample, read_scores
 
-    if sample is not None and scores is not None:
-        raise OptionError("--sample and --scores are both given", remedy="give one of them")
+    given = [
+        name
+        for name, value in (("--plan", plan), ("--sample", sample), ("--scores", scores))
+        if value is not None
+    ]
+    if len(given) > 1:
+        raise OptionError(f"{' and '.join(given)} are both given", remedy="give one of them")
+    if (plan is None) != (out is None):
+        raise OptionError("--plan and -o go together", remedy="such as --plan 200 -o places.gpkg")
     table = _table(classes)
     source = open_class_map(labels, table)
     found = class_areas(source, table.names if table is not None else ())
+    if plan is not None and out is not None:
+        _plan(source, found, plan, out, seed, json)
+        return
     notes = [found.method]
     adjusted = None
     if sample is not None:
@@ -127,6 +154,23 @@ def areas(
         return
     _print_areas(rows, found.unit)
     print("\n".join(notes))
+
+
+def _plan(source: ClassMap, found: ClassAreas, places: int, out: Path, seed: int, json: bool) -> None:
+    """Draw the places of a sample and write them."""
+    from pixelwise.geo.sampleplan import plan_sample, write_plan
+
+    drawn = plan_sample(source, found, places, seed=seed)
+    write_plan(drawn, out)
+    counts = dict(zip(drawn.names, drawn.counts.tolist(), strict=True))
+    if json:
+        emit({"written": str(out), "places": len(drawn.points), "seed": seed, "classes": counts})
+        return
+    _print_table(("mapped as", "places"), [(name, str(count)) for name, count in counts.items() if count])
+    print(
+        f"{len(drawn.points)} places in {out}, in random order; write the class found at each into `reference` "
+        f"({', '.join(drawn.names)}), then: pixelwise areas LABELS --sample {out.name}"
+    )
 
 
 _NO_SAMPLE = (

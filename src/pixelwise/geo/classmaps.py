@@ -107,7 +107,10 @@ class GeoTiffMap:
             for top in range(0, self.grid.height, rows):
                 box = Box(top, 0, min(top + rows, self.grid.height), self.grid.width)
                 values, empty = reader.read(box)
-                yield self._labels(values[:, :, 0], empty, top)
+                labels = self._labels(values[:, :, 0], empty, top)
+                # of a wide map a row of blocks is much more than is good to work on at a time
+                part = strip_rows(self.grid.width)
+                yield from (labels[begin : begin + part] for begin in range(0, len(labels), part))
 
     def _labels(self, values: NDArray[Any], empty: NDArray[np.bool_] | None, top: int) -> Labels:
         bad = (values < 0) | (values > IGNORE)

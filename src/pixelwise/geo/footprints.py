@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pixelwise.geo.classmaps import Grid
-from pixelwise.geo.outlines import shapely_of
+from pixelwise.geo.rings import shapely_of
 from pixelwise.geo.scenes import footprint
 from pixelwise.ops.tiles import Box
 

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import ClassesError, DataError, UnreadableError, close_matches
 from pixelwise.geo.classmaps import ClassMap
+from pixelwise.geo.inputs import regular_file
+from pixelwise.geo.rings import shapely_of
+from pixelwise.geo.vectorlabels import KINDS, MAX_BYTES, through_gdal
 from pixelwise.types import IGNORE
 
 _MOST_BYTES = 100_000_000
@@ -28,22 +31,28 @@ class Checked:
 
 
 def read_sample(path: str | Path, source: ClassMap, names: Sequence[str]) -> Checked:
-    """Read checked places from a CSV file with columns x, y, reference or map, reference.
+    """Read checked places from a CSV file with columns x, y, reference or map, reference, or from a GeoPackage.
 
-    Classes are names or indices. x and y are coordinates of the map; column and row where it has none.
+    Classes are names or indices. x and y are coordinates of the map; column and row where it has none. A GeoPackage
+    holds points with a column `reference`; they are brought to the coordinate system of the map.
 
     Raises:
         UnreadableError: no such file, or no CSV.
-        DataError: columns are missing, a place is no number or outside the map, or there is no row.
+        DataError: columns are missing, a place is no number or outside the map, there is no row, or one without a
+            reference: to leave out places that are hard to tell would bias the estimate.
         ClassesError: a class is unknown.
     """
     path = Path(path)
-    rows, columns = _rows(path)
+    rows, columns = _points_in(path, source) if path.suffix.lower() == ".gpkg" else _rows(path)
     if "reference" not in columns or not ({"x", "y"} <= columns or "map" in columns):
         found = f"has the columns {', '.join(sorted(columns)) or 'none'}"
         raise DataError(found, file=path, remedy=f"a sample has the {_COLUMNS}")
     if not rows:
         raise DataError("holds no row", file=path, remedy="add the checked places, one per line")
+    blank = sum(not row["reference"].strip() for row in rows)
+    if blank:
+        remedy = "look at all of them, also at those that are hard to tell: places left out bias the estimate"
+        raise DataError(f"{blank} of {len(rows)} places have no reference", file=path, remedy=remedy)
     indices = {name: index for index, name in enumerate(names)}
     true = np.array([_index(row["reference"], indices, path, line) for line, row in enumerate(rows, 2)])
     if "map" in columns:
@@ -88,6 +97,29 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], set[str]]:
         raise UnreadableError(
             f"cannot be read as CSV ({error})", file=path, remedy="save it as UTF-8 CSV"
         ) from error
+
+
+def _points_in(path: Path, source: ClassMap) -> tuple[list[dict[str, str]], set[str]]:
+    """The points of a GeoPackage as rows of a table, in the coordinates of the map."""
+    import pyproj
+
+    path = regular_file(path, {".gpkg": KINDS[".gpkg"]}, most_bytes=MAX_BYTES)
+    geometries, crs, columns, values = through_gdal(path, "reference")
+    shapely = shapely_of()
+    if (shapely.get_type_id(geometries) != 0).any() or shapely.is_empty(geometries).any():
+        raise DataError(
+            "holds other geometries than points", file=path, remedy=f"a sample has the {_COLUMNS}"
+        )
+    if crs is None or source.grid.crs is None:
+        raise DataError("it or the map has no coordinate system", file=path, remedy="give the places as CSV")
+    transformer = pyproj.Transformer.from_crs(crs, source.grid.crs, always_xy=True)
+    x, y = transformer.transform(shapely.get_x(geometries), shapely.get_y(geometries))
+    texts = ["" if value is None or value != value else str(value) for value in values] or [""] * len(x)
+    rows = [
+        {"x": repr(east), "y": repr(north), "reference": text}
+        for east, north, text in zip(x.tolist(), y.tolist(), texts, strict=True)
+    ]
+    return rows, {"x", "y", *columns}
 
 
 def _text(path: Path) -> str:

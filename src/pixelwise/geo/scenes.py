@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import DataError
 from pixelwise.geo.classmaps import Grid, grid_of
-from pixelwise.geo.outlines import shapely_of
 from pixelwise.geo.reader import checked_path, open_raster
+from pixelwise.geo.rings import shapely_of
 from pixelwise.geo.surface import crs_of
 from pixelwise.ops.tiles import Box
 from pixelwise.types import Image

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import DataError, MissingExtraError
 from pixelwise.geo.classmaps import Grid
-from pixelwise.geo.outlines import Polygons, shapely_of
+from pixelwise.geo.rings import Polygons, shapely_of
 
 _SIDE_PIXELS = 8  # longer straight sides are cut, since they are curved in another projection
 _NODE_METRES = (

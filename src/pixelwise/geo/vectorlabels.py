@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from pixelwise.errors import ClassesError, DataError, MissingExtraError, UnreadableError, close_matches
 from pixelwise.geo.classmaps import Grid
 from pixelwise.geo.inputs import regular_file
-from pixelwise.geo.outlines import Polygons, shapely_of
 from pixelwise.geo.raster import load_rasterio
+from pixelwise.geo.rings import Polygons, shapely_of
 from pixelwise.geo.surface import crs_of
 from pixelwise.ops.tiles import Box
 
@@ -78,7 +78,7 @@ def read_vectors(path: str | Path, column: str | None = None) -> VectorFile:
     """
     path = regular_file(path, KINDS, most_bytes=MAX_BYTES)
     suffix = path.suffix.lower()
-    read = {".geojson": _geojson, ".parquet": _parquet}.get(suffix, _through_gdal)
+    read = {".geojson": _geojson, ".parquet": _parquet}.get(suffix, through_gdal)
     geometries, crs, columns, values = read(path, column)
     if column is not None and column not in columns:
         remedy = f"{close_matches(column, columns)}; write column: NAME into classes.yaml"
@@ -248,7 +248,7 @@ def _parquet(path: Path, column: str | None) -> _Read:
         raise UnreadableError(f"is no GeoParquet ({reason})", file=path, remedy=remedy) from error
 
 
-def _through_gdal(path: Path, column: str | None) -> _Read:
+def through_gdal(path: Path, column: str | None) -> _Read:
     """GeoPackage and FlatGeobuf; the content has been looked at, so GDAL takes its driver for that content."""
     try:
         import pyogrio
