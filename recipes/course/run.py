@@ -55,7 +55,7 @@ def run(experiment: Experiment, folder: Path, work: Path, seed: int) -> dict[str
     from pixelwise.models.bundle import load_network
     from pixelwise.training.clock import CLOCKS
 
-    data = _opened(experiment, folder, work)
+    data = opened(experiment, folder, work)
     options = fill(pw.TrainOptions(), {**_with_weights(experiment.options, folder, work), "seed": seed})
     out = work / "runs" / f"{experiment.name}@{experiment.data}-seed{seed}"
     clock = CLOCKS[options.clock]
@@ -168,7 +168,8 @@ def main() -> int:
     return 0
 
 
-def _opened(experiment: Experiment, folder: Path, work: Path) -> Any:
+def opened(experiment: Experiment, folder: Path, work: Path) -> Any:
+    """The dataset of an experiment, prepared if it has to be."""
     from prepare import prepare
 
     import pixelwise as pw
@@ -190,7 +191,7 @@ def _with_weights(options: dict[str, Any], folder: Path, work: Path) -> dict[str
     if named == "{mobilenet}":
         path = _imagenet_encoder(folder, work)
     elif named.startswith("{run:"):
-        path = _earlier_run(named.removeprefix("{run:").removesuffix("}"), work)
+        path = earlier_run(named.removeprefix("{run:").removesuffix("}"), work)
     else:
         return options
     return {**options, "transfer": {**options["transfer"], "encoder_weights": str(path)}}
@@ -208,14 +209,14 @@ def _imagenet_encoder(folder: Path, work: Path) -> Path:
     return path
 
 
-def _earlier_run(name: str, work: Path) -> Path:
-    """The folder of the run of experiment `name` whose encoder another one begins with; that of seed 0."""
+def earlier_run(name: str, work: Path) -> Path:
+    """The folder of the finished run of experiment `name` with seed 0."""
     from pixelwise.errors import BundleError
 
     path = work / "runs" / f"{name}-seed0"
     if not (path / "test").exists():  # what a run writes last
         raise BundleError(
-            "this experiment begins with the encoder of a run that is not there or not finished",
+            f"the encoder of {name} is needed, and that run is not there or not finished",
             file=path,
             remedy=f"python recipes/course/run.py {name} --data DATA --work {work} --seed 0",
         )

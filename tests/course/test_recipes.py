@@ -1,9 +1,7 @@
 """The experiments of the course: what they name exists, and they begin with the encoders that they name."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,18 +10,10 @@ import pixelwise as pw
 from pixelwise.config import fill
 from pixelwise.models.bundle import load_network
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "course"
-
 
 @pytest.fixture
-def course(monkeypatch):
-    """`run.py` as a module."""
-    spec = importlib.util.spec_from_file_location("course_run", RECIPES / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    monkeypatch.syspath_prepend(str(RECIPES))  # its neighbours
-    spec.loader.exec_module(module)
-    return module
+def course(script):
+    return script("run")
 
 
 def test_every_experiment_can_be_read_and_begins_with_one_that_exists(course):
@@ -37,7 +27,9 @@ def test_every_experiment_can_be_read_and_begins_with_one_that_exists(course):
     assert {"own_full@camvid_few", "other_full@camvid", "street_full@xray"} <= set(known)
 
 
-def test_an_experiment_begins_with_the_encoder_of_another(course, shapes, tmp_path, monkeypatch, capsys):
+def test_row_40_begins_with_the_encoder_of_another_experiment(
+    course, script, shapes, tmp_path, monkeypatch, capsys
+):
     every = {"encoder": "lenet", "epochs": 1, "batch": 2, "size": [32, 32], "precision": "float32"}
     runs = {
         "before": {"task": "reconstruct"},
@@ -48,10 +40,10 @@ def test_an_experiment_begins_with_the_encoder_of_another(course, shapes, tmp_pa
     monkeypatch.setattr(course, "_document", lambda: document)
     monkeypatch.setattr(course, "RESULTS", tmp_path / "results")
 
-    def main(name):
+    def main(*names, module=course):
         where = ["--data", str(shapes.parent), "--work", str(tmp_path / "work")]
-        monkeypatch.setattr(sys, "argv", ["run.py", name, *where])
-        return course.main()
+        monkeypatch.setattr(sys, "argv", ["script", *names, *where])
+        return module.main()
 
     assert main("after@shapes") == 2
     assert "run.py before@shapes --data DATA" in capsys.readouterr().err
@@ -63,3 +55,13 @@ def test_an_experiment_begins_with_the_encoder_of_another(course, shapes, tmp_pa
     assert all(torch.equal(state[name], tensor) for name, tensor in before.encoder.state_dict().items())
     stored = json.loads((tmp_path / "results" / "after@shapes-seed0.json").read_text())
     assert stored["options"]["transfer"]["encoder_weights"] == "{run:before@shapes}"
+
+    forget = script("forget")
+    assert main("before@shapes", "nothing@shapes", module=forget) == 2
+    assert main("before@shapes", "after@shapes", module=forget) == 0
+    (path,) = (tmp_path / "results").glob("forgetting-*.json")
+    found = json.loads(path.read_text())
+    assert found["lost"] == 0  # it was frozen
+    first = json.loads((tmp_path / "results" / "before@shapes-seed0.json").read_text())
+    assert found["before"] == found["after"] == first["test"]
+    assert "before@shapes" in course.table()

@@ -18,6 +18,7 @@ from pixelwise.models.bundle import BundleFacts, load_network, save
 from pixelwise.models.classifier import ClassifierOptions
 from pixelwise.models.interfaces import EncoderOptions, NetworkOptions
 from pixelwise.models.tasks import build_classifier
+from pixelwise.models.weights import load_encoder_weights
 from pixelwise.models.zoo import ENCODERS, make_encoder
 from pixelwise.training import forgetting as forgetting_module
 from pixelwise.training.forgetting import forgetting
@@ -284,6 +285,15 @@ def test_a_frozen_encoder_forgets_nothing(shapes, tmp_path):
     assert kept.before.mean_iou == pw.evaluate(pw.load(first.folder), data.test).mean_iou
 
 
+@pytest.mark.parametrize("bands", [1, 5])
+def test_a_frozen_encoder_forgets_nothing_on_images_of_other_bands(source, bands):
+    first = load_network(source)
+    second = pw.build("unet", classes=3, bands=bands, options=SMALL.network)
+    load_encoder_weights(second, source)
+    mixed = forgetting_module.transplanted(first, second)
+    assert all(torch.equal(mixed.state_dict()[name], value) for name, value in first.state_dict().items())
+
+
 def test_an_exchanged_encoder_forgets_much(shapes, tmp_path):
     data = pw.open_dataset(shapes)
     first = pw.train(
@@ -309,7 +319,15 @@ def test_what_forgetting_compares(source):
     assert all(torch.equal(state[f"encoder.{n}"], t) for n, t in other.encoder.state_dict().items())
     assert all(torch.equal(state[f"decoder.{n}"], t) for n, t in head.decoder.state_dict().items())
     assert mixed.normalization == GREY
-    with pytest.raises(OptionError, match="takes 3 bands, the other 4"):
-        forgetting_module.transplanted(head, pw.build("unet", classes=3, bands=4, options=SMALL.network))
+    torch.manual_seed(0)
+    four = pw.build("unet", classes=3, bands=4, options=SMALL.network)
+    mixed = forgetting_module.transplanted(head, four)
+    assert mixed.normalization == head.normalization
+    grey = torch.randn(2, 1, 32, 32)
+    with torch.inference_mode():  # a grey image gets the answer of the second encoder
+        ours = mixed.encoder(grey.expand(-1, 3, -1, -1))
+        theirs = four.eval().encoder(grey.expand(-1, 4, -1, -1))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     with pytest.raises(BundleError, match="misshapen"):
         forgetting_module.transplanted(head, pw.build("unet", classes=3))

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from pixelwise.data.dataset import Split
 from pixelwise.errors import OptionError
 from pixelwise.evaluation import evaluate
 from pixelwise.evaluation.terminal import AnyScores
 from pixelwise.models.bundle import load_network
 from pixelwise.models.encoderfiles import EncoderWeights
+from pixelwise.models.encoders.stem import adapt_stem
 from pixelwise.models.network import Network
 from pixelwise.models.tasks import build_task
 from pixelwise.models.weights import put_encoder_weights
@@ -70,7 +73,7 @@ def forgetting(
 
     Raises:
         BundleError: a file cannot be read, or the encoders differ.
-        OptionError: the networks take other numbers of bands.
+        OptionError: `before` reconstructs, and the networks normalise differently.
         DataError: the split does not suit the first network.
     """
     first = before if isinstance(before, Network) else load_network(before)
@@ -89,17 +92,16 @@ def forgetting(
 def transplanted(head: Network, encoder: Network) -> Network:
     """A copy of `head` whose encoder is that of `encoder`, and which normalises images as that one expects.
 
+    Where the two take other numbers of bands, each normalises by the statistics of its own images, and so does the
+    copy by those of `head`; of the first layer it takes what the second task has changed in it (`_stem`).
+
     Raises:
         BundleError: the encoders are of other kinds or widths.
-        OptionError: the networks take other numbers of bands, or `head` reconstructs and they normalise differently.
+        OptionError: `head` reconstructs, and the networks normalise differently.
     """
-    if head.bands != encoder.bands:
-        raise OptionError(
-            f"one network takes {head.bands} bands, the other {encoder.bands}: its encoder cannot be judged on the "
-            "first data",
-            remedy="compare networks for the same bands",
-        )
-    if head.task == "reconstruct" and head.normalization != encoder.normalization:
+    same_bands = head.bands == encoder.bands
+    normalization = encoder.normalization if same_bands else head.normalization
+    if head.task == "reconstruct" and head.normalization != normalization:
         raise OptionError(
             "the networks normalise images differently, and the first one answers in its own units",
             remedy="train the second one with the normalisation of the first: leave transfer.normalization at weights",
@@ -110,12 +112,27 @@ def transplanted(head: Network, encoder: Network) -> Network:
         encoder=head.encoder_name,
         classes=head.classes,
         bands=head.bands,
-        normalization=encoder.normalization,
+        normalization=normalization,
         options=head.options,
     )
     mixed.load_state_dict(head.state_dict())
-    put_encoder_weights(
-        mixed, EncoderWeights("the second network", encoder.encoder_name, encoder.encoder.state_dict())
-    )
+    tensors = encoder.encoder.state_dict()
+    if not same_bands:
+        tensors |= _stem(head, encoder)
+    put_encoder_weights(mixed, EncoderWeights("the second network", encoder.encoder_name, tensors))
     mixed.facts = head.facts
     return mixed.to(next(head.parameters()).device).eval()
+
+
+def _stem(head: Network, encoder: Network) -> dict[str, Tensor]:
+    """The first layer of `head` with what the second task has added to it, brought to the bands of `head`.
+
+    What the second task began with is the first layer adapted to its bands; so a layer that was frozen comes back
+    exactly, and a grey image gets the answer of the second encoder.
+    """
+    name = f"{head.encoder.stem}.weight"
+    before, after = (network.encoder.state_dict().get(name) for network in (head, encoder))
+    if before is None or after is None or before[:, 0].shape != after[:, 0].shape:
+        return {}  # other encoders, which are refused together with the rest of their layers
+    change = after.to(before.device) - adapt_stem(before, encoder.bands)
+    return {name: before + adapt_stem(change, head.bands)}
