@@ -58,6 +58,10 @@ class RayCrew:
             here = {"address": "local", "_node_ip_address": "127.0.0.1"}  # and no cluster that it may know of
             self._ray.init(num_cpus=cores, include_dashboard=False, **here, **quiet)
         except (OSError, RuntimeError, ValueError) as error:
+            if address is None:
+                raise OptionError(
+                    f"Ray does not start here: {error}", remedy="give --spread local"
+                ) from error
             raise OptionError(
                 f"no Ray cluster at {address}: {error}",
                 remedy="give the address that `ray start --head` printed",
