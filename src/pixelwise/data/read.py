@@ -209,6 +209,12 @@ def _check_header(header: Header, path: Path) -> None:
             file=path,
             remedy="save each page as a file of its own",
         )
+    if min(header.height, header.width) < 1:  # also where a damaged TIFF has lost its size
+        raise UnreadableError(
+            f"damaged: {header.width} x {header.height} pixels, which is nothing",
+            file=path,
+            remedy="copy or export the file again, or remove it together with its mask",
+        )
     if header.height * header.width > MAX_PIXELS:
         raise UnreadableError(
             f"{header.width} x {header.height} pixels are more than the {MAX_PIXELS:,} allowed for one image",
