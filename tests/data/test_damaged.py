@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +81,8 @@ def test_missing_file_and_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UnreadableError, match="not a regular file"):
         read_image(tmp_path / "pipe.png")
+    with pytest.raises(UnreadableError, match="a folder, not an image"):
+        read_image(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.png", "a.tif", "a.webp"])
@@ -125,3 +129,30 @@ def test_images_beyond_the_limit_of_pillow_are_read(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(read, "MAX_PIXELS", 1999)
     with pytest.raises(UnreadableError, match="50 x 40 pixels"):
         read_image(tmp_path / "a.png")
+
+
+def without_tag(path: Path, tag: int) -> None:
+    """A TIFF whose tag `tag` has a type that there is not."""
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, rgb(), photometric="rgb")
+    data = bytearray(stream.getvalue())
+    start = struct.unpack("<I", data[4:8])[0] + 2
+    place = next(at for at in range(start, len(data), 12) if struct.unpack("<H", data[at : at + 2])[0] == tag)
+    data[place + 2 : place + 4] = b"\xff\x7f"
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("tag", [256, 257])
+def test_a_tiff_that_has_lost_its_size(tmp_path: Path, tag: int) -> None:
+    without_tag(tmp_path / "a.tif", tag)
+    for call in (read_image, read_mask, image_size):
+        with pytest.raises(UnreadableError, match="which is nothing"):
+            call(tmp_path / "a.tif")
+
+
+def test_damaged_tags_are_told_once_and_not_on_standard_error(tmp_path: Path) -> None:
+    without_tag(tmp_path / "a.tif", 257)
+    code = "import sys; from pixelwise.data.read import read_image; read_image(sys.argv[1])"
+    call = [sys.executable, "-c", code, str(tmp_path / "a.tif")]
+    said = subprocess.run(call, capture_output=True, text=True, check=False).stderr
+    assert "UnreadableError" in said and "<TiffTag" not in said

@@ -9,7 +9,8 @@ from faulty import labels, sound, tree
 from PIL import Image
 
 from pixelwise.data.check import check_dataset
-from pixelwise.data.fixes import Step, apply, mend, read_recipe
+from pixelwise.data.fixes import apply, mend
+from pixelwise.data.fixrecipe import Step, read_recipe
 from pixelwise.errors import OptionError, OutputError
 
 
@@ -65,7 +66,11 @@ def test_guesses_are_not_acted_on(spoilt: Path, tmp_path: Path) -> None:
         "{do: delete, files: [a]}", "{do: drop, files: [../a]}", "{do: drop, files: [/etc/passwd]}", "{do: drop}",
         "{do: drop, files: [a], wy: b}", "{do: map_values, files: [a]}", "{do: drop, files: [a], values: {1: 2}}",
         "{do: map_values, files: [a], values: {1: -2}}", "{do: rename, files: [a], to: ../b}", "7",
-        "{do: drop, files: [a], enabled: 3}", "!!python/object:os.system {}",
+        "{do: drop, files: [a], enabled: 3}", "{do: snap, files: [a]}", "{do: snap, files: [a], classes: [a]}",
+        "{do: snap, files: [a], classes: [0], within: -1}", "{do: to_index, files: [a], colors: {red: 1}}",
+        "{do: to_index, files: [a], colors: {'#ff0000': 70000}}", "{do: fill_specks, files: [a], of: 0}",
+        "{do: fill_specks, files: [a], of: [0], up_to: 0}", "{do: drop, files: [a], within: 3}",
+        "!!python/object:os.system {}",
     ],
 )  # fmt: skip
 def test_recipes_are_closed(tmp_path: Path, step: str) -> None:

@@ -56,7 +56,10 @@ def _of_layout(layout: Layout, seed: int) -> Assigned:
     if not any(names.values()) or (not names["val"] and not names["test"]):
         result.names = seeded_split(names["train"] + loose, seed=seed)
         result.origin = f"seeded 70/15/15, seed {seed}"
-        result.notes.append(f"no split was found: made one by chance, 70/15/15, from seed {seed}")
+        result.notes.append(
+            f"no split was found: made one by chance, 70/15/15, from seed {seed}; where neighbours are alike (frames, "
+            "slices, tiles) take --splits blocks, or a table from `pixelwise check DATA --split-to FILE.csv`"
+        )
         return result
     if loose and not names["train"]:
         names["train"] = loose

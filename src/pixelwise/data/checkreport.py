@@ -61,7 +61,8 @@ class CheckReport:
     """The contents of a dataset and every finding of one pass over all its files.
 
     `sizes` holds (height, width, images), the most frequent first; `pixels` counts all pixels, the `ignored`
-    among them; for classification they count images. `samples` are a few items that show every class between them.
+    among them; for classification they count images. `samples` are a few items that show every class between them,
+    `speckled` the masks with holes.
     """
 
     root: Path
@@ -81,6 +82,7 @@ class CheckReport:
     histograms: tuple[Histogram, ...] = ()
     samples: tuple[Item, ...] = ()
     table: ClassTable | None = None
+    speckled: tuple[Path, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -39,6 +39,29 @@ class ClassTable:
         """The class names in order of their index."""
         return tuple(spec.name for spec in self.classes)
 
+    @property
+    def unlabelled(self) -> frozenset[int]:
+        """The labels of pixels that nobody has labelled, as far as names tell: 255, background, void and the like."""
+        named = {index for index, name in enumerate(self.names) if name.lower() in _UNLABELLED}
+        return frozenset({IGNORE, *named})
+
+    @property
+    def unlabelled_values(self) -> tuple[int, ...]:
+        """The values of index masks that stand for `unlabelled`; none where palettes are read by colour."""
+        if self.by_color:
+            return ()
+        values = (
+            self.values if self.values is not None else {index: index for index in range(len(self.classes))}
+        )
+        rest = set() if IGNORE in values else {IGNORE}
+        return tuple(
+            sorted({v for v, index in values.items() if index in self.unlabelled} | self.ignore | rest)
+        )
+
+    def means(self, value: int, nodata: int | None = None) -> bool:
+        """Whether a mask value is a class or counts nowhere."""
+        return self._index_of(value, nodata) is not None
+
     def to_labels(self, mask: RawMask, file: str | Path | None = None) -> Labels:
         """Labels uint8 [H, W] of a mask as stored; pixels that count nowhere are 255.
 
@@ -229,6 +252,7 @@ def quoted(name: str) -> str:
     return name if name.replace("_", "").isalpha() and name.lower() not in _YAML_WORDS else f'"{name}"'
 
 
+_UNLABELLED = {"background", "unlabelled", "unlabeled", "unknown", "undefined", "none", "void", "class_0"}
 _YAML_WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
 
 

@@ -22,9 +22,10 @@ from pixelwise.data.layouts import Task
 from pixelwise.data.leaks import LeakWatch
 from pixelwise.data.places import without_empty
 from pixelwise.data.read import RawMask, read_header
+from pixelwise.data.specks import Specks, find_specks
 from pixelwise.data.stats import Block, ClassCounts, blocks, count_labels
 from pixelwise.errors import DataError, MaskError, PixelwiseError, UnreadableError
-from pixelwise.types import Image, SplitName
+from pixelwise.types import IGNORE, Image, Labels, SplitName
 
 _SUFFIXES = {
     "PNG": (".png",),
@@ -53,6 +54,7 @@ class Looked:
         digest: SHA-256 of the image as stored.
         counts: Pixels of each class.
         outlines: Where image and labels have edges.
+        specks: Holes of unlabelled pixels in its labels.
         watch: What the search for near duplicates remembers of the image.
     """
 
@@ -67,6 +69,7 @@ class Looked:
     digest: bytes | None = None
     counts: ClassCounts | None = None
     outlines: Outlines | None = None
+    specks: Specks | None = None
     watch: LeakWatch = field(default_factory=LeakWatch)
 
     def add(self, problem: PixelwiseError, level: Level = "error") -> None:
@@ -152,8 +155,18 @@ def _look_at_labels(seen: Looked, image: Image | None, mask: RawMask, table: Cla
             f"palette and classes differ: {text}", file=file, code="mask-palette", remedy=remedy
         )
         seen.add(problem, "warning")
+    if isinstance(seen.item, Pair):
+        _look_for_specks(seen, labels, table, counts)
     if image is not None and isinstance(seen.item, Pair):
         seen.outlines = alignment.outlines(image, labels)
+
+
+def _look_for_specks(seen: Looked, labels: Labels, table: ClassTable, counts: ClassCounts) -> None:
+    """Holes of unlabelled pixels; only where there are such pixels at all, because it takes some time."""
+    there = {index for index in table.unlabelled if index != IGNORE and counts.pixels[index]}
+    if counts.ignored:
+        there.add(IGNORE)
+    seen.specks = find_specks(labels, there) if there else None
 
 
 def _count_target(seen: Looked, table: ClassTable | None) -> None:

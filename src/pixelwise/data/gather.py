@@ -18,6 +18,7 @@ from pixelwise.data.examine import Looked, Trait
 from pixelwise.data.items import Item, Pair
 from pixelwise.data.layouts import Layout
 from pixelwise.data.leaks import LeakWatch
+from pixelwise.data.specks import Specks, holes_error
 from pixelwise.data.stats import BandMoments
 from pixelwise.errors import ClassesError, DataError, LayoutError, MaskError, PixelwiseError
 from pixelwise.types import SPLITS, Normalization, SplitName
@@ -42,6 +43,7 @@ class Gathered:
         self._ignored: Counter[SplitName] = Counter()
         self._images = np.zeros(0, np.int64)
         self._best: dict[int, tuple[float, int, Item, frozenset[int]]] = {}
+        self._specks: list[tuple[Path, Specks]] = []
         self._traits: dict[Trait, list[Path]] = {}
         self._copies: dict[bytes, dict[SplitName, list[Path]]] = {}
         self._alignment = Alignment()
@@ -80,6 +82,8 @@ class Gathered:
             self._choose(seen.item, seen.counts.pixels)
         if seen.outlines is not None and isinstance(seen.item, Pair):
             self._alignment.add(seen.item.image, seen.item.mask, seen.outlines)
+        if seen.specks is not None and isinstance(seen.item, Pair):
+            self._specks.append((seen.item.mask, seen.specks))
         self._remember(seen.watch)
         self._taken += 1
 
@@ -110,6 +114,8 @@ class Gathered:
             self.add(problem, "warning")
         self._compare_classes()
         self._compare_outlines()
+        if self._specks:
+            self.add(holes_error(self._specks), "warning")
         self._tell_traits()
 
     def _compare_kinds(self) -> None:
@@ -232,6 +238,7 @@ class Gathered:
             histograms=_histograms(self._samples.get(kind, [])),
             samples=self._shown(),
             table=self.table,
+            speckled=tuple(file for file, _ in self._specks),
         )
 
     def _shown(self) -> tuple[Item, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import IO, Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from pixelwise.data.headers import Header, Place
 from pixelwise.errors import UnreadableError
+
+# Of a damaged file a finding says what is wrong; without a handler each bad tag is a line on standard error as well.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _ORIENTATION, _NODATA = 274, 42113
 _PALETTE, _SEPARATED, _YCBCR = 3, 5, 6
