@@ -11,7 +11,7 @@ import typer
 
 from pixelwise.cli.bars import Bar
 from pixelwise.cli.leaks import Leaks, SplitTo, look
-from pixelwise.cli.terms import Classes, Data, Json, Splits, emit
+from pixelwise.cli.terms import Classes, Data, Json, Splits, emit, spell
 
 
 def sample(
@@ -29,7 +29,7 @@ def sample(
     if json:
         emit({"folder": str(written)})
     else:
-        print(f"dataset  {written}\nnext     pixelwise check {written}")
+        print(f"dataset  {written}\nnext     {spell('check', written)}")
 
 
 def check(  # noqa: PLR0913  the command line has more options than a function should
@@ -87,6 +87,10 @@ def check(  # noqa: PLR0913  the command line has more options than a function s
             print(f"\n{found.render()}")
         if page is not None:
             print(f"report    {page}")
+        if report.ok and recipe is None and fix is None:
+            task = report.task if report.task != "segment" else None
+            options = {"--minutes": 20, "--task": task, "--classes": classes, "--splits": split_to or splits}
+            print(f"next      {spell('train', data, '-o', 'run', options=options)}")
     if recipe is not None or fix is not None:
         from pixelwise.data.fixes import mend
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +58,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 def emit(value: Any) -> None:
     """Print one JSON object on standard output."""
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def spell(*words: object, options: Mapping[str, object] | None = None) -> str:
+    """A command to go on with, quoted for the shell; options that are None are left out.
+
+    >>> spell("check", "my data", options={"--classes": None, "--splits": "blocks"})
+    "pixelwise check 'my data' --splits blocks"
+    """
+    given = [part for pair in (options or {}).items() if pair[1] is not None for part in pair]
+    return shlex.join(["pixelwise", *map(str, [*words, *given])])
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -85,7 +85,7 @@ def write_sample(
     for name in ("images", "masks", "scene"):
         if (folder / name).exists():
             remedy = "choose another folder, or remove that one first"
-            raise OutputError(f"there is a {name!r} in this folder already", file=folder, remedy=remedy)
+            raise OutputError(f"holds {name}/ already", file=folder, remedy=remedy)
     with locked(folder):
         jobs = list(_jobs(folder, seed, tiles, size, scene))
         if workers == 1:

@@ -1,0 +1,57 @@
+"""What the command line says when it is mistyped, and what it says comes next."""
+
+import json
+import shlex
+
+import pytest
+
+from pixelwise.cli.app import run
+from pixelwise.cli.terms import spell
+
+
+def test_the_list_of_commands_cuts_no_sentence_short(capsys):
+    assert run(["--help"]) == 0
+    assert "..." not in capsys.readouterr().out.split("Commands:")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found", "remedy"),
+    [
+        (["chek"], "'chek'", "see `pixelwise --help`"),
+        (["review", "labelz"], "'labelz'", "see `pixelwise review --help`"),
+        (["review", "labels", "--fold=3"], "--fold", "see `pixelwise review labels --help`"),
+        (
+            ["sample", "x", "--seed", "nine"],
+            "--seed 'nine'",
+            "give a whole number; see `pixelwise sample --help`",
+        ),
+        (["vectorize", "m.tif", "-o", "m.gpkg", "--min-area=big"], "--min-area 'big'", "give a number;"),
+        (["areas", "m.tif", "--seed=-1"], "--seed '-1'", "give a value greater than or equal to 0; see"),
+        (["train", "x", "--set"], "--set", "see `pixelwise train --help`"),
+    ],
+)
+def test_a_mistyped_command_line_says_what_it_was_and_which_help_to_see(capsys, arguments, found, remedy):
+    assert run(arguments) == 2
+    error = capsys.readouterr().err
+    assert found in error
+    assert remedy in error
+    assert run([*arguments[:1], "--json", *arguments[1:]]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "option"
+
+
+def test_check_ends_with_a_command_that_the_parser_takes(shapes, capsys):
+    assert run(["check", str(shapes), "--splits", "blocks"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    words = shlex.split(last)
+    assert words[:4] == ["next", "pixelwise", "train", str(shapes)]
+    assert words[-2:] == ["--splits", "blocks"]
+    assert run([*words[2:], "--json", "--epochs", "nine"]) == 2
+    assert "--epochs" in json.loads(capsys.readouterr().out)["error"]["found"]
+
+
+def test_names_with_spaces_are_quoted_in_what_comes_next(tmp_path):
+    assert shlex.split(spell("check", tmp_path / "a b; c")) == [
+        "pixelwise",
+        "check",
+        str(tmp_path / "a b; c"),
+    ]
