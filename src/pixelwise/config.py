@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pixelwise.errors import OptionError, PixelwiseError, close_matches
 
 Options = TypeVar("Options")
+WORDS = {bool: "true, false", int: "whole number", float: "number", str: "text", type(None): "null"}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -109,4 +111,15 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
 
 
 def _describe(hint: Any) -> str:
-    return str(hint).replace("typing.", "").removeprefix("<class '").removesuffix("'>")
+    """A type in words that a writer of YAML knows.
+
+    >>> _describe(Literal["nearest", "bilinear"] | None), _describe(tuple[float, float])
+    ('nearest, bilinear or null', '[number, number]')
+    """
+    if get_origin(hint) is Literal:
+        return ", ".join(map(str, get_args(hint)))
+    if get_origin(hint) is tuple:
+        return "[" + ", ".join("..." if part is ... else _describe(part) for part in get_args(hint)) + "]"
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(map(_describe, get_args(hint)))
+    return WORDS.get(hint, str(hint))

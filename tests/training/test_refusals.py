@@ -29,6 +29,14 @@ def test_an_empty_training_split(shapes, tmp_path):
         pw.train(data, out=tmp_path / "run", epochs=1)
 
 
+def test_unknown_networks_are_refused_before_the_data_are_read():
+    with pytest.raises(OptionError, match="did you mean 'unet'"):
+        pw.TrainOptions(model="unett")
+    with pytest.raises(OptionError, match="did you mean 'resnet18'"):
+        pw.TrainOptions(encoder="renset18")
+    assert pw.TrainOptions(encoder="timm:anything").encoder == "timm:anything"
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:99"])
 def test_devices_that_are_not_there(name):
     with pytest.raises(OptionError, match="device"):

@@ -93,6 +93,7 @@ class Autoencoder(Network):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, C, H, W] to their reconstruction [N, C, H, W], normalised too."""
+        self.check(images)
         restored: Tensor = self.head(self.decoder(self.encode(images)))
         return restored[..., : images.shape[-2], : images.shape[-1]]
 

@@ -78,6 +78,7 @@ class Classifier(Network):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, C, H, W] to logits [N, K]."""
+        self.check(images)
         logits: Tensor = self.head(self.encoder(self.fitted(images))[-1])
         return logits
 

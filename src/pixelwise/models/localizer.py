@@ -69,5 +69,6 @@ class Localizer(Network):
 
         A box is (centre row, centre column, height, width), each in 0..1 of the image.
         """
+        self.check(images)
         values = self.pool(self.deepest(images))
         return self.head(values), self.box(values)

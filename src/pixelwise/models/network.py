@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from pixelwise.errors import DataError
 from pixelwise.models.interfaces import Encoder
 from pixelwise.ops.resize import pad_to_multiple
 from pixelwise.ops.standardize import mean_and_scale, standardize
@@ -56,8 +57,25 @@ class Network(nn.Module):
         self.scale: Tensor
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Images [N, C, H, W] in the units of their files to normalised float32, channels last in memory."""
+        """Images [N, C, H, W] in the units of their files to normalised float32, channels last in memory.
+
+        Raises:
+            DataError: other bands than the network's, or no pixel.
+        """
+        self.check(images)
         return standardize(images, self.mean, self.scale)
+
+    def check(self, images: Tensor) -> None:
+        """Refuse what is no batch of images [N, C, H, W] of this network's bands: it would fail deep inside, or not.
+
+        Raises:
+            DataError: with what was given and what is taken.
+        """
+        if images.ndim != 4 or images.shape[1] != self.bands or 0 in images.shape[2:]:
+            raise DataError(
+                f"images of shape {tuple(images.shape)}",
+                remedy=f"this network takes [N, {self.bands}, H, W]: {self.bands} bands, H and W of 1 or more",
+            )
 
     def deepest(self, images: Tensor) -> Tensor:
         """The encoder's last map [N, C, h, w] of images padded to a multiple of its stride."""

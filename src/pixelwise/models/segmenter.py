@@ -54,6 +54,7 @@ class Segmenter(Network):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, C, H, W], any H, W >= 1, to logits [N, K, H, W]; K = 1 with `one_logit`."""
+        self.check(images)
         return self.full_size(self.judged(self.frame.framed(images)), images)
 
     def every(self, images: Tensor) -> list[Tensor]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pixelwise.errors import OptionError
 from pixelwise.models.fields import Field, fields, halo
 from pixelwise.models.graph import IMAGE, Record, record
 from pixelwise.models.interfaces import Encoder
@@ -77,13 +78,14 @@ def describe(model: Network, *, size: tuple[int, int] = SIZE) -> Description:
 
     Raises:
         TraceError: the network computes something of which no receptive field is known.
+        OptionError: a size below 1 x 1.
 
     >>> from pixelwise.models.zoo import build
     >>> facts = describe(build("unet", encoder="resnet18", classes=6))
     >>> facts.rows[0].output, facts.rows[0].field, facts.halo
     ((64, 256, 256), 7, (281, 250))
     """
-    image = torch.empty(1, model.bands, *size, device="meta")
+    image = _image(model.bands, size)
     if not isinstance(model, Segmenter):
         traced = record(model, _maps_and_answer, image)
         return _description(model, traced, image, size, cut=model.stride)
@@ -103,9 +105,15 @@ def describe_encoder(encoder: Encoder, *, bands: int = 3, size: tuple[int, int] 
     >>> facts.parameters, facts.field
     (14714688, 212)
     """
-    image = pad_to_multiple(torch.empty(1, bands, *size, device="meta"), encoder.multiple)
+    image = pad_to_multiple(_image(bands, size), encoder.multiple)
     traced = record(nn.ModuleDict({"encoder": encoder}), lambda parts, x: parts["encoder"](x), image)
     return _description(encoder, traced, image, size, cut=encoder.multiple)
+
+
+def _image(bands: int, size: tuple[int, int]) -> torch.Tensor:
+    if min(size) < 1:
+        raise OptionError(f"size is {size}", remedy="give a positive height and width")
+    return torch.empty(1, bands, *size, device="meta")
 
 
 def _maps_and_logits(network: Any, images: torch.Tensor) -> tuple[Any, Any]:

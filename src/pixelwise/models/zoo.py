@@ -159,10 +159,11 @@ def default_normalization(bands: int, given: Normalization | None) -> Normalizat
 
 def class_specs(classes: int | Sequence[str] | Sequence[ClassSpec]) -> tuple[ClassSpec, ...]:
     """Names and colours of classes given as a number, as names or in full."""
+    count = classes if isinstance(classes, int) else len(classes)
+    if not 2 <= count <= MAX_CLASSES:
+        raise OptionError(f"{count} classes", remedy=f"give 2 to {MAX_CLASSES} classes")
     items: list[str | ClassSpec]
-    items = [f"class_{index}" for index in range(classes)] if isinstance(classes, int) else [*classes]
-    if not 2 <= len(items) <= MAX_CLASSES:
-        raise OptionError(f"{len(items)} classes", remedy=f"give 2 to {MAX_CLASSES} classes")
+    items = [f"class_{index}" for index in range(count)] if isinstance(classes, int) else [*classes]
     pairs = zip(items, distinct_colors(len(items)), strict=True)
     return tuple(item if isinstance(item, ClassSpec) else ClassSpec(item, color) for item, color in pairs)
 
@@ -180,6 +181,17 @@ def _paper(builder: Callable[..., object]) -> str:
     """First line of the module that defines `builder`: title, authors and year."""
     doc = sys.modules[builder.__module__].__doc__ or ""
     return doc.splitlines()[0]
+
+
+def check_names(model: str, encoder: str) -> None:
+    """Refuse names that are in no table; what timm knows is not asked.
+
+    Raises:
+        OptionError: with the closest names.
+    """
+    lookup(DECODERS, "model", model)
+    if not encoder.startswith(timm.PREFIX):
+        lookup(ENCODERS, "encoder", encoder)
 
 
 def lookup(table: Mapping[str, Builder], kind: str, name: str) -> Builder:

@@ -14,6 +14,7 @@ from pixelwise.models.classifier import ClassifierOptions
 from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.localizer import LocalizerOptions
 from pixelwise.models.network import TaskName
+from pixelwise.models.zoo import check_names
 from pixelwise.training.clock import ClockName
 from pixelwise.training.transfer import TransferOptions
 
@@ -102,6 +103,7 @@ class TrainOptions:
         if self.size is not None:
             _within("size", min(self.size), 1, 16384)
             _within("size", max(self.size), 1, 16384)
+        check_names(self.model, self.encoder)  # before the data are read, which may take long
         _within("batch", self.batch, 1, 4096)
         _within("seed", self.seed, 0, 2**31 - 1)
         _within("coarse", self.coarse, 0, 0.95)
