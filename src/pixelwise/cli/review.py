@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pixelwise.cli.bars import Bar
+from pixelwise.cli.settings import training_settings
 from pixelwise.cli.terms import (
     Batch,
     Classes,
@@ -74,7 +75,7 @@ def labels(  # noqa: PLR0913  the command line has more options than a function 
     Each image is judged by a network that was trained on the other folds. Interrupted, the same command goes on.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it once: large pages, fewer page faults
-    from pixelwise.config import fill, parse_settings, read_yaml
+    from pixelwise.config import fill
     from pixelwise.errors import OptionError
     from pixelwise.review.audit import AuditOptions, find_label_errors
     from pixelwise.review.folds import OPTIONS
@@ -82,19 +83,10 @@ def labels(  # noqa: PLR0913  the command line has more options than a function 
 
     if by not in ("groups", "blocks"):
         raise OptionError(f"--by {by!r}", remedy="give groups or blocks")
-    options = OPTIONS
-    if config is not None:
-        document = read_yaml(config)
-        options = fill(options, document.get("options", document))
-    named: dict[str, Any] = {"model": model, "encoder": encoder, "batch": batch, "seed": seed}
-    named |= {"device": device, "size": parse_size(size)}
-    if minutes is not None or epochs is not None:  # one budget on the command line replaces the file's
-        options = fill(options, {"minutes": None, "epochs": None})
-        named |= {"minutes": minutes, "epochs": epochs}
-    options = fill(options, {name: value for name, value in named.items() if value is not None})
-    if encoder_weights is not None:
-        options = fill(options, {"transfer": {"encoder_weights": encoder_weights}})
-    options = fill(options, parse_settings(set_ or []))
+    named: dict[str, Any] = {"model": model, "encoder": encoder, "minutes": minutes, "epochs": epochs}
+    named |= {"size": parse_size(size), "batch": batch, "seed": seed, "device": device}
+    transfer = {"encoder_weights": encoder_weights}
+    options = fill(OPTIONS, training_settings(config, named, transfer=transfer, set_=set_))
     dataset = open_data(data, classes, splits, seed=options.seed)
     with Bar("images") as bar:
         found = find_label_errors(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixelwise.cli.bars import Bar
+from pixelwise.cli.settings import training_settings
 from pixelwise.cli.terms import (
     Batch,
     Classes,
@@ -30,6 +31,7 @@ from pixelwise.cli.terms import (
     emit,
     open_data,
     parse_size,
+    spell,
 )
 
 if TYPE_CHECKING:
@@ -73,33 +75,23 @@ def train(  # noqa: PLR0913  the command line has more options than a function s
     Ctrl-C saves and ends; --resume goes on.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it once: large pages, fewer page faults
-    from pixelwise.config import fill, parse_settings, read_yaml
+    from pixelwise.config import fill
     from pixelwise.data.views import open_images
     from pixelwise.training import train as run_training
     from pixelwise.training.log import spoken
     from pixelwise.training.options import TrainOptions
     from pixelwise.training.run import stored_options, stored_split
 
-    settings: dict[str, Any] = {}
-    if config is not None:
-        document = read_yaml(config)
-        settings = dict(document.get("options", document))
     named: dict[str, Any] = {
         "task": task,
         "model": model,
         "encoder": encoder,
-        "batch": batch,
-        "seed": seed,
-        "device": device,
+        "minutes": minutes,
+        "epochs": epochs,
     }
-    named |= {"minutes": minutes, "epochs": epochs, "size": parse_size(size)}
-    settings |= {name: value for name, value in named.items() if value is not None}
-    if minutes is not None or epochs is not None:  # one budget on the command line replaces the file's
-        settings |= {"minutes": minutes, "epochs": epochs}
+    named |= {"size": parse_size(size), "batch": batch, "seed": seed, "device": device}
     transfer = {"encoder_weights": encoder_weights, "strategy": strategy}
-    transfer = {name: value for name, value in transfer.items() if value is not None}
-    settings = _merged(settings, {"transfer": transfer} if transfer else {})
-    settings = _merged(settings, parse_settings(set_ or []))
+    settings = training_settings(config, named, transfer=transfer, set_=set_)
     options = fill(TrainOptions(), settings)
     stored = stored_split(out) if resume else None
     goal = stored_options(out).task if stored is not None else options.task
@@ -116,6 +108,8 @@ def train(  # noqa: PLR0913  the command line has more options than a function s
         if run.score is not None:
             score = f"{spoken(run.measure)} {run.score:.4f}"
             print(f"validation {score} after {run.seconds / 60:.1f} minutes, {run.steps} steps")
+        same = {"--classes": classes, "--splits": splits}
+        print(f"next    {spell('evaluate', out, data, '-o', 'report', options=same)}")
 
 
 def evaluate(  # noqa: PLR0913  see train
@@ -142,13 +136,12 @@ def evaluate(  # noqa: PLR0913  see train
     from pixelwise.evaluation import render
     from pixelwise.evaluation.comparisonreport import summary_text
     from pixelwise.evaluation.scores import evaluate as score_segmenter
-    from pixelwise.models.bundle import BundleFacts, load_network
+    from pixelwise.models.bundle import facts_of, load_network
     from pixelwise.models.segmenter import Segmenter
 
     network = load_network(model)
-    facts = network.facts if isinstance(network.facts, BundleFacts) else BundleFacts()
     labelled = network.task != "reconstruct"
-    dataset = open_data(data, classes, splits, seed=seed, stored=facts.split, labelled=labelled)
+    dataset = open_data(data, classes, splits, seed=seed, stored=facts_of(network).split, labelled=labelled)
     chosen = chosen_split(dataset, split)
     title = f"{model.name} on {dataset.root.name}"
     scores: AnyScores
@@ -167,6 +160,7 @@ def evaluate(  # noqa: PLR0913  see train
         if summary is not None:
             print(f"\n{1 + len(runs or [])} runs together\n{summary_text(summary)}\n")
         print(f"report  {out / 'report.html'}\nscores  {out / 'scores.json'}")
+        print(f"next    {spell('predict', model, 'IMAGES', '-o', 'maps')}")
 
 
 def _summed_up(runs: list[Path], scores: AnyScores, split: Split, out: Path) -> RunsSummary:
@@ -209,11 +203,3 @@ def _context(model: Path, dataset: Dataset, classes: Path | None, split: str, *,
             )
         findings = [finding.as_dict() for finding in report.findings]
     return Context(stored_course(model), findings, again)
-
-
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
