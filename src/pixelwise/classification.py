@@ -22,10 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError
-from pixelwise.ops.rates import NAN, or_none, ratio
+from pixelwise.ops.rates import NAN, Z95, or_none, ratio
 from pixelwise.types import Confusion
-
-Z95 = 1.959963984540054  # of a normal distribution, 95 % lie within as many standard deviations
 
 Interval = tuple[float, float]
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pixelwise.errors import DataError, OptionError
 from pixelwise.geo.classmaps import ClassMap
 from pixelwise.geo.surface import Surface
+from pixelwise.ops.rates import Z95
 from pixelwise.types import IGNORE
 
-_Z = 1.959963984540054  # 95 % of a normal distribution lie within so many standard errors
 _FEWEST = 2  # places per class; with one there is no variance
 
 
@@ -57,7 +57,8 @@ class AdjustedAreas:
     @property
     def intervals(self) -> NDArray[np.float64]:
         """[K, 2], the ends of the 95 % interval of each area; none is below 0."""
-        return np.maximum(0, np.column_stack((self.areas - _Z * self.errors, self.areas + _Z * self.errors)))
+        reach = Z95 * self.errors
+        return np.maximum(0, np.column_stack((self.areas - reach, self.areas + reach)))
 
 
 def class_areas(source: ClassMap, names: Sequence[str] = ()) -> ClassAreas:

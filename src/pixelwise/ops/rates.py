@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 NAN = float("nan")
 
+Z95 = 1.959963984540054
+"""Of a normal distribution 95 % lie within as many standard deviations."""
+
 
 def ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
     """`part / whole`, NaN where `whole` is 0; arrays of one shape.
