@@ -112,3 +112,17 @@ def test_lines_are_appended(tmp_path):
     assert (tmp_path / "log").read_text() == "one\ntwo\n"
     with pytest.raises(OutputError):
         append_line(tmp_path / "missing" / "log", "one")
+
+
+def test_a_folder_made_for_nothing_is_taken_away_again(tmp_path):
+    for name, writes in (("empty", False), ("begun", True)):
+        with pytest.raises(ValueError, match="wrong input"), locked(tmp_path / name) as folder:
+            if writes:
+                (folder / "part").write_bytes(b"")
+            raise ValueError("wrong input")
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+    with locked(tmp_path / "kept"):
+        pass
+    with pytest.raises(ValueError, match="wrong input"), locked(tmp_path / "kept"):
+        raise ValueError("wrong input")
+    assert (tmp_path / "kept").is_dir()

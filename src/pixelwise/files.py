@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,11 @@ def make_folder(path: str | Path) -> Path:
 
 @contextmanager
 def locked(folder: str | Path) -> Iterator[Path]:
-    """Create `folder` if need be and hold it: a second process that wants it gets an OutputError."""
+    """Create `folder` if need be and hold it: a second process that wants it gets an OutputError.
+
+    A folder that was made here and into which nothing was written before an error is removed again.
+    """
+    new = not Path(folder).exists()
     folder = make_folder(folder)
     lock = FileLock(folder / LOCK_NAME)
     try:
@@ -109,11 +113,16 @@ def locked(folder: str | Path) -> Iterator[Path]:
         ) from None
     except OSError as error:
         raise _output_error(folder, error) from error
+    failed = True
     try:
         yield folder
+        failed = False
     finally:
         lock.release()
         (folder / LOCK_NAME).unlink(missing_ok=True)
+        if failed and new:
+            with suppress(OSError):  # it holds something, or somebody else's lock
+                folder.rmdir()
 
 
 def _flush(path: Path) -> None:

@@ -179,6 +179,11 @@ def test_other_folders_are_refused(tmp_path, manifest):
         convert_tfjs_mobilenet(tmp_path)
 
 
+def test_a_folder_without_a_manifest_is_named(tmp_path):
+    with pytest.raises(BundleError, match=r"model\.json: cannot be read: No such file"):
+        convert_tfjs_mobilenet(tmp_path)
+
+
 def test_another_network_is_refused(arrays, tmp_path):
     other = {name: array for name, array in arrays.items() if not name.startswith("conv_pw_7")}
     with pytest.raises(BundleError, match="has no tensor conv_pw_7/kernel"):

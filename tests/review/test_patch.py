@@ -179,7 +179,7 @@ def test_the_schema_is_closed(tmp_path: Path, change: dict[str, Any], place: str
 
 def test_a_file_that_is_no_patch(tmp_path: Path) -> None:
     (tmp_path / "patch.json").write_text("{")
-    with pytest.raises(DataError, match="the file"):
+    with pytest.raises(DataError, match="no whole patch"):
         read_patch(tmp_path / "patch.json")
     with pytest.raises(UnreadableError):
         read_patch(tmp_path / "none.json")

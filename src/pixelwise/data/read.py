@@ -155,7 +155,9 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], Header]]:
     try:
         # A named pipe would block for ever and a device never end.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise UnreadableError("not a regular file", file=path, remedy="remove it from the folder")
+            found = "a folder, not an image" if path.is_dir() else "not a regular file"
+            remedy = "give the path of an image; where images are searched for, remove it"
+            raise UnreadableError(found, file=path, remedy=remedy)
         with path.open("rb") as stream:
             name = _format(stream, path)
             parse = tiffs.header if name == "TIFF" else photos.header

@@ -121,7 +121,13 @@ def _manifest(folder: Path, sums: dict[str, str]) -> list[Group]:
         _check_sum(path, data, sums)
         document = json.loads(data)
         groups = [_parse(entry) for entry in document["weightsManifest"]]
-    except (OSError, UnicodeDecodeError, RecursionError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise BundleError(
+            f"cannot be read: {error.strerror or error}",
+            file=path,
+            remedy="give the folder of a TensorFlow.js layers model, with its model.json",
+        ) from error
+    except (UnicodeDecodeError, RecursionError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"lists no weights that can be read ({type(error).__name__}: {error})",
             file=path,

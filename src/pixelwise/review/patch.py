@@ -131,6 +131,12 @@ def read_patch(path: str | Path) -> Patch:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part + 1 if isinstance(part, int) else part) for part in first["loc"])
+        if first["type"] in ("json_invalid", "missing"):
+            raise DataError(
+                f"is no whole patch: {place or 'the file'}: {first['msg']}",
+                file=path,
+                remedy="give the patch.json of `pixelwise review labels`",
+            ) from error
         raise DataError(
             f"{place or 'the file'}: {first['msg']}",
             file=path,
