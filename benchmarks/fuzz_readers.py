@@ -1,71 +1,45 @@
-"""Fuzz the readers.
+"""Fuzz the readers: everything that comes from outside, file by file.
 
-python benchmarks/fuzz_readers.py --what image --minutes 10 --keep FOLDER
+python benchmarks/fuzz_readers.py --reader image --minutes 10 --out FOLDER
+python benchmarks/fuzz_readers.py --reader all --minutes 10 --out FOLDER     goes on with readers that have no result
 
-Small real files are mutated (bits flipped, cut, pieces moved, headers spliced, fields overwritten) and read in child
-processes with a memory cap and a time limit. Anything but a result or a PixelwiseError is a find: it is printed and
-the file is kept.
+Small sound files are mutated (bits flipped, cut, pieces moved, headers spliced, fields overwritten; in texts, words
+replaced by hostile ones; in bundles, fields changed and signed anew) and read in a child process with a memory cap
+and a time limit. Anything but a result or a PixelwiseError is a find: it is printed and the file is kept in
+FOLDER/finds. FOLDER/READER.json holds what was tried, seed by seed.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import multiprocessing
 import random
+import re
 import resource
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tifffile
+from fuzz_seeds import READERS, TEXTS, reader, seeds, signed_anew
+from machine import store
 from PIL import Image
 
 from pixelwise.errors import PixelwiseError
 
+READ, REFUSED = "read", "refused"
 SECONDS = 20  # for one file
 MEMORY = 3 * 1024**3
-WHAT = ("image", "mask", "classes", "arrays", "folder")
-
-
-def seeds(what: str) -> list[tuple[str, bytes]]:
-    """Small sound files with their suffixes."""
-    rng = np.random.default_rng(0)
-    if what == "classes":
-        return [
-            (".yaml", text.encode())
-            for text in (
-                "- {name: ground, color: '#102030'}\n- {name: roof, color: '#c0392b'}\n",
-                "{classes: [a, b], ignore: [11, '#000000'], values: {0: a, 255: b}, palette: colors}\n",
-                "classes: [a]\ncolumn: kind\noutside: ignore\n",
-            )
-        ]
-    labels = np.repeat(rng.integers(0, 3, (12, 16), dtype=np.uint8), 2, axis=1)
-    pixels = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-    if what == "arrays":
-        stream = io.BytesIO()
-        np.savez_compressed(
-            stream, images=pixels[None], labels=labels[None, :, :1].repeat(32, 2).repeat(2, 1)
-        )
-        return [(".npz", stream.getvalue())]
-    array = labels if what == "mask" else pixels
-    found = []
-    for form, suffix in (("PNG", ".png"), ("TIFF", ".tif"), ("BMP", ".bmp"), ("GIF", ".gif"), ("WEBP", ".webp"),
-                         ("JPEG", ".jpg")):  # fmt: skip
-        stream = io.BytesIO()
-        Image.fromarray(array).save(stream, form, **({"lossless": True} if form == "WEBP" else {}))
-        found.append((suffix, stream.getvalue()))
-    for options in ({"compression": "deflate"}, {"tile": (16, 16), "compression": "lzw"}, {"bigtiff": True}):
-        stream = io.BytesIO()
-        tifffile.imwrite(stream, array, **options)  # type: ignore[arg-type]
-        found.append((".tif", stream.getvalue()))
-    return found
+HOSTILE = (
+    b"null", b"-1", b"1e999", b"[", b"{", b"}", b"'", b'"', b"nan", b"[]", b"{}", b"true", b"9" * 400, b"~", b"\0",
+    b"!!python/object/apply:os.system [x]", b"&a [*a]", b"<<: *a", b"2001-99-99", b"0o8", b"../../a", b"\xff\xfe",
+    b"a" * 5000, b"[" * 3000, b"1:2:3", b"- ", b",", b"\r", b"\n", b"\t", b"#", b":", b"? ", b"=",
+    b"\xef\xbb\xbf", "\u00e9\u202e".encode(),
+)  # fmt: skip
 
 
 def mutated(data: bytes, others: list[bytes], rng: random.Random) -> bytes:
@@ -95,32 +69,48 @@ def mutated(data: bytes, others: list[bytes], rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-def reader(what: str) -> Callable[[Path], Any]:
-    """What reads the file at a path."""
-    from pixelwise.data.arrays import load_arrays
-    from pixelwise.data.check import check_dataset
-    from pixelwise.data.classfile import read_classes
-    from pixelwise.data.read import read_image, read_mask
+def reworded(data: bytes, rng: random.Random) -> bytes:
+    """One to four words of a text replaced, doubled or taken out."""
+    words = re.split(rb"(\W)", data)
+    for _ in range(rng.randint(1, 4)):
+        place = rng.randrange(len(words))
+        kind = rng.randrange(4)
+        words[place : place + (kind != 3)] = (
+            [rng.choice(HOSTILE)]
+            if kind in (0, 3)
+            else [words[rng.randrange(len(words))]]
+            if kind == 1
+            else []
+        )
+        words = words or [b""]
+    return b"".join(words)
 
-    if what == "folder":
-        return lambda path: check_dataset(path.parent.parent, workers=1)
-    return {"image": read_image, "mask": read_mask, "classes": read_classes, "arrays": load_arrays}[what]
+
+def spoilt(what: str, suffix: str, data: bytes, others: list[bytes], rng: random.Random) -> bytes:
+    """A file that is wrong in one of the ways that suit its kind."""
+    if (what in TEXTS or suffix == ".geojson") and rng.random() < 0.6:
+        return reworded(data, rng)
+    if what == "bundle" and rng.random() < 0.6:
+        return signed_anew(data, rng, HOSTILE)
+    return mutated(data, others, rng)
 
 
 def child(what: str, channel: Any) -> None:
-    """Read each path that comes, and answer with an empty text or with what was raised."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    """Read each path that comes, and answer that it was READ or REFUSED, or with what was raised."""
     read = reader(what)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    warnings.simplefilter("ignore")
+    channel.send(READ)
     while True:
         path = channel.recv()
         try:
             read(path)
         except PixelwiseError as error:
-            channel.send("" if error.found and error.remedy else f"no remedy: {error}")
+            channel.send(REFUSED if error.found and error.remedy else f"no remedy: {error}")
         except BaseException:
             channel.send(traceback.format_exc()[-600:])
         else:
-            channel.send("")
+            channel.send(READ)
 
 
 def started(what: str) -> tuple[Any, Any]:
@@ -129,15 +119,17 @@ def started(what: str) -> tuple[Any, Any]:
     process = multiprocessing.Process(target=child, args=(what, theirs), daemon=True)
     process.start()
     theirs.close()
+    ours.recv()
     return process, ours
 
 
 def fuzz(what: str, minutes: float, keep: Path, seed: int) -> dict[str, Any]:
     """Read mutated files until the time is over."""
     rng = random.Random(seed)
-    files = seeds("image" if what == "folder" else what)
+    files = seeds(what)
     process, channel = started(what)
-    end, tried, finds = time.monotonic() + 60 * minutes, 0, 0
+    counts, finds = {READ: 0, REFUSED: 0}, list[dict[str, Any]]()
+    end, tried = time.monotonic() + 60 * minutes, 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for kind in ("images", "masks"):
@@ -145,8 +137,8 @@ def fuzz(what: str, minutes: float, keep: Path, seed: int) -> dict[str, Any]:
         Image.new("L", (32, 24)).save(root / "masks" / "a.png")
         while time.monotonic() < end:
             suffix, data = rng.choice(files)
-            path = root / "images" / f"a{suffix}"
-            path.write_bytes(mutated(data, [other for _, other in files], rng))
+            path = root / "images" / ("train.txt" if what == "lists" else f"a{suffix}")
+            path.write_bytes(spoilt(what, suffix, data, [other for _, other in files], rng))
             channel.send(path)
             said = "no answer within the time"
             try:
@@ -155,8 +147,10 @@ def fuzz(what: str, minutes: float, keep: Path, seed: int) -> dict[str, Any]:
             except (EOFError, ConnectionError):
                 said = f"the process ended, {process.exitcode}"
             tried += 1
-            if said:
-                finds += 1
+            if said in counts:
+                counts[said] += 1
+            else:
+                finds.append({"try": tried, "said": said[-300:]})
                 keep.mkdir(parents=True, exist_ok=True)
                 (keep / f"{what}_{seed}_{tried}{suffix}").write_bytes(path.read_bytes())
                 print(f"{what} {tried}: {said}", file=sys.stderr)
@@ -164,18 +158,32 @@ def fuzz(what: str, minutes: float, keep: Path, seed: int) -> dict[str, Any]:
                 process, channel = started(what)
             path.unlink()
     process.kill()
-    return {"what": what, "minutes": minutes, "files": tried, "finds": finds, "seed": seed}
+    return {"seed": seed, "minutes": minutes, "files": tried, **counts, "finds": finds}
 
 
 def main() -> None:
-    """Parse the options and fuzz one reader."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--what", choices=WHAT, required=True)
+    """Parse the options and fuzz one reader, or all that have not been fuzzed with this seed for as long."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--reader", choices=(*READERS, "all"), required=True)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, default=Path("fuzz_finds"))
-    options = parser.parse_args()
-    print(json.dumps(fuzz(options.what, options.minutes, options.keep, options.seed)))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "fuzz")
+    given = parser.parse_args()
+    failed = False
+    for what in READERS if given.reader == "all" else (given.reader,):
+        path = given.out / f"{what}.json"
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+        there = any(run["seed"] == given.seed and run["minutes"] >= given.minutes for run in runs)
+        if given.reader == "all" and there:
+            continue
+        run = fuzz(what, given.minutes, given.out / "finds", given.seed)
+        runs = [*(old for old in runs if old["seed"] != given.seed), run]
+        store(path, {"reader": what, "files": sum(run["files"] for run in runs), "runs": runs})
+        print(json.dumps({"reader": what, **run}), flush=True)
+        failed |= bool(run["finds"])
+    raise SystemExit(failed)
 
 
 if __name__ == "__main__":
