@@ -1,21 +1,25 @@
 """Pictures of results: row 43 of the course.
 
     python recipes/course/figure.py compare --data camvid --work course-work --out docs/pictures/networks.png
+    python recipes/course/figure.py compare --data aerial_tiles --work course-work --out aerial.png
     python recipes/course/figure.py look --model course-work/runs/unet@camvid-seed0 --data camvid --out look.png
 
-`compare` shows every trained network on the same test images. `look` shows one network on one image: image, truth,
-prediction, overlay, error map, the probability of every class, and the mean activation of every level of the encoder.
+`compare` shows every network that has been trained on the dataset on the same test images, with its mean IoU. `look`
+shows one network on one image: image, truth, prediction, overlay, error map, the probability of every class, and the
+mean activation of every level of the encoder.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from run import experiments
 
 import pixelwise as pw
 from pixelwise.infer.predictor import evaluating
@@ -40,16 +44,34 @@ def grid(cells: list[list[tuple[str, Any]]], out: Path, *, width: float = 2.4) -
 
 
 def compare(data: str, work: Path, out: Path, *, count: int = 3) -> None:
-    """All runs on `data`, seed 0, on the same evenly spaced test images."""
-    runs = sorted((work / "runs").glob(f"*@{data}-seed0"))
-    samples = list(pw.open_dataset(work / "data" / data).test.evenly(count))
-    cells: list[list[tuple[str, Any]]] = [[("image", display_rgb(sample.image)) for sample in samples]]
-    models = {run.name.partition("@")[0]: pw.load(run) for run in runs}
-    classes = next(iter(models.values())).classes
-    cells.append([("truth", colored(sample.labels, classes)) for sample in samples])
-    for name, model in models.items():
-        cells.append([(name, colored(pw.predict(model, sample.image), classes)) for sample in samples])
-    grid([list(column) for column in zip(*cells, strict=True)], out, width=1.8)
+    """All finished segmenters on `data`, seed 0, on the same evenly spaced test images."""
+    runs = finished(data, work)
+    split = pw.open_dataset(work / "data" / data).test
+    samples = list(split.evenly(count))
+    columns = [
+        [("image", display_rgb(sample.image)) for sample in samples],
+        [("truth", colored(sample.labels, split.classes)) for sample in samples],
+    ]
+    for title, run in runs.items():
+        model = pw.load(run)
+        labels = [pw.predict(model, sample.image) for sample in samples]
+        columns.append([(title, colored(one, split.classes)) for one in labels])
+    grid([list(row) for row in zip(*columns, strict=True)], out, width=1.8)
+
+
+def finished(data: str, work: Path) -> dict[str, Path]:
+    """Runs of the segmentation networks on `data`, by name and mean IoU, in the order of experiments.yaml."""
+    runs = {}
+    for name, experiment in experiments().items():
+        segments = experiment.options.get("task", "segment") == "segment"
+        beginnings = experiment.shows.startswith("40")  # one network with several beginnings
+        scores = work / "runs" / f"{name}-seed0" / "test" / "scores.json"
+        if experiment.data == data and segments and not beginnings and scores.exists():
+            score = json.loads(scores.read_text(encoding="utf-8"))["mean_iou"]
+            runs[f"{experiment.name} {score:.3f}"] = scores.parent.parent
+    if not runs:
+        raise SystemExit(f"no finished run on {data} in {work / 'runs'}: python recipes/course/run.py --list")
+    return runs
 
 
 def look(model: pw.Segmenter, sample: Sample, out: Path) -> None:

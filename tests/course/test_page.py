@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+
+import typer
+
+import pixelwise as pw
+from pixelwise.cli.app import app
+from pixelwise.config import fill, parse_settings
+from pixelwise.models.catalogue import sketched
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "course.md").read_text()
@@ -27,21 +35,67 @@ def test_the_rows_of_the_operations(capsys):
     assert printed[12].startswith("[[1 1 2 2]\n")
 
 
-def test_the_rows_of_the_networks_and_experiments_point_to_what_exists():
-    import sys
+ROWS = {int(number): rest for number, rest in re.findall(r"^\| (\d+) \|(.*)$", PAGE, re.MULTILINE)}
+LATER = {number: rest for number, rest in ROWS.items() if number >= 20}
 
-    sys.path.insert(0, str(ROOT / "recipes" / "course"))
-    try:
-        from run import experiments
-    finally:
-        sys.path.pop(0)
-    rows = {int(number): rest for number, rest in re.findall(r"^\| (\d+) \|(.*)$", PAGE, re.MULTILINE)}
-    assert sorted(rows) == list(range(1, 44))
-    text = "".join(rest for number, rest in rows.items() if number >= 20)
+
+def test_the_rows_of_the_networks_and_experiments_point_to_what_exists(script):
+    assert sorted(ROWS) == list(range(1, 44))
+    text = "".join(LATER.values())
     files = re.findall(r"`(tests/[\w/]+(?:\.py)?)`|python (recipes/[\w/]+\.py)", text)
     assert len(files) > 25
-    for test, script in files:
-        assert (ROOT / (test or script)).exists(), test or script
+    for test, name in files:
+        assert (ROOT / (test or name)).exists(), test or name
     names = re.findall(r"\b(\w+@\w+)\b", text)
     assert len(names) > 15
-    assert set(names) <= set(experiments())
+    assert set(names) <= set(script("run").experiments())
+
+
+def test_every_row_names_a_test_and_the_published_numbers_are_in_it():
+    here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    last = ""
+    for number, row in sorted(LATER.items()):
+        test = row.split(" | ")[1]
+        files = re.findall(r"`(tests/[\w/]+)(?:\.py)?`", test)
+        if "the same file" in test:
+            files = [last, *files]
+        own = re.findall(r"`row_(\d\d)`", test)
+        assert files or own, number
+        assert all(f"\ndef test_row_{name}_" in here for name in own)
+        written = "".join(
+            (ROOT / f"{file}.py").read_text() for file in files if (ROOT / f"{file}.py").exists()
+        )
+        for count in re.findall(r"\d{1,3}(?: \d{3})+", test):
+            assert count.replace(" ", "_") in written, (number, count)
+        last = files[0] if files else last
+
+
+def test_every_command_of_the_page_can_be_given(script):
+    """Options and names are known; scripts list the call in their own description."""
+    program = typer.main.get_command(app)
+    spans = re.findall(r"`(pixelwise [^`]+)`", PAGE)
+    assert len(spans) > 10
+    for span in spans:
+        command, *words = shlex.split(span)[1:]
+        known = {option for p in program.commands[command].params for option in (*p.opts, *p.secondary_opts)}
+        assert {word for word in words if word.startswith("-")} <= known, span
+        if command == "describe":
+            encoder = words[words.index("--encoder") + 1] if "--encoder" in words else "resnet18"
+            sketched(words[0], encoder=encoder, classes=2, bands=3)
+    given = {span: re.findall(r"--set ([\w.]+=\w+)", span) for span in re.findall(r"`([^`\n]+)`", PAGE)}
+    assert sum(map(len, given.values())) > 3
+    for settings in given.values():
+        fill(pw.TrainOptions(), parse_settings(settings))
+    scripts = set(re.findall(r"python recipes/course/(\w+)\.py ?([a-z]*)", PAGE))
+    assert {name for name, _ in scripts} == {
+        "small",
+        "classical",
+        "cost",
+        "forget",
+        "figure",
+        "compare",
+        "run",
+    }
+    for name, word in scripts:
+        text = (ROOT / "recipes" / "course" / f"{name}.py").read_text()
+        assert f"recipes/course/{name}.py {word}".strip() in text, (name, word)

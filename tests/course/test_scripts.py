@@ -1,0 +1,144 @@
+"""Rows 20, 23, 27, 30 and 43 of the course: what the scripts of their experiments compute."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import scipy.stats
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import pixelwise as pw
+from pixelwise.models.bundle import save
+from pixelwise.models.interfaces import NetworkOptions
+
+ROW_OF_LENET = 107_786
+
+
+def parameters(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+def test_row_20_weight_decay_shrinks_weights_that_nothing_else_moves(script):
+    """Weights behind pixels that are always 0 have no gradient: each step multiplies them by 1 - lr * decay."""
+    small = script("small")
+    torch.manual_seed(0)
+    net = small.dense()
+    before = net[1].weight.detach().clone()
+    images = torch.zeros(128, 1, 28, 28)
+    small.fit(net, images, torch.arange(128) % 10, epochs=3, decay=0.3)
+    torch.testing.assert_close(net[1].weight, before * (1 - 1e-3 * 0.3) ** 6)
+
+
+def test_row_20_dropout_and_batch_normalisation_act_in_training_alone(script):
+    small = script("small")
+    images = torch.randn(200, 1, 28, 28)
+    dropping, normed = small.dense(dropout=0.5), small.dense(norm=True)
+    hidden = dropping[:4](images)  # behind the first dropout
+    kept = dropping[:3](images)
+    assert torch.equal(hidden[hidden != 0], 2 * kept[hidden != 0])  # scaled by 1 / (1 - 0.5)
+    assert 0.45 < float((hidden[kept > 0] == 0).float().mean()) < 0.55
+    assert torch.equal(dropping.eval()(images), dropping(images))
+    norm = normed[2]
+    assert isinstance(norm, nn.BatchNorm1d)
+    out = normed[:3](images)
+    torch.testing.assert_close(out.mean(0), torch.zeros(256), rtol=0, atol=1e-4)
+    torch.testing.assert_close(out.std(0, unbiased=False), torch.ones(256), rtol=0, atol=1e-2)
+
+
+def test_row_23_both_contenders_and_the_shift(script):
+    small = script("small")
+    assert parameters(small.dense()) == 785 * 256 + 257 * 128 + 129 * 10
+    assert parameters(small.Lenet()) == ROW_OF_LENET
+    images = np.random.default_rng(0).random((3, 1, 28, 28))
+    for pixels in (0, 2):
+        expected = np.roll(images, (pixels, pixels), (2, 3))
+        expected[:, :, :pixels], expected[..., :pixels] = 0, 0
+        assert np.array_equal(small.moved(torch.from_numpy(images), pixels).numpy(), expected)
+
+
+def test_row_23_the_net_without_weights_in_common_suffers_more(script):
+    """One bright square per class at its own place; the classes are then looked for two pixels further on."""
+    small = script("small")
+    rng = np.random.default_rng(0)
+    targets = torch.arange(320) % 10
+    images = torch.from_numpy(rng.random((320, 1, 28, 28)).astype(np.float32) * 0.2)
+    for image, target in zip(images, targets.tolist(), strict=True):
+        image[0, 2 + target // 5 * 12 :, 2 + target % 5 * 5 :][:2, :2] = 1
+    net = small.dense()
+    torch.manual_seed(0)
+    small.fit(net, images, targets, epochs=12)
+    assert small.accuracy(net, images, targets) == 1
+    assert small.accuracy(net, small.moved(images, 2), targets) < 0.5
+
+
+def test_row_27_the_plain_net_is_the_residual_one_without_its_shortcuts(script):
+    small = script("small")
+    norms = small.gradients()
+    assert {name: len(values) for name, values in norms.items()} == {
+        "with shortcuts": 16,
+        "without shortcuts": 16,
+    }
+    block = small.BasicBlock(4, 4, 1).eval()
+    x = torch.randn(1, 4, 8, 8)
+    with torch.inference_mode():
+        body = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x)))))
+        torch.testing.assert_close(small._plain(block)(x), F.relu(body))
+        torch.testing.assert_close(block(x), F.relu(body + x))
+
+
+@pytest.mark.parametrize("direction", range(9))
+def test_row_30_histograms_of_a_ramp_hold_its_direction_alone(script, direction):
+    pytest.importorskip("sklearn")
+    classical = script("classical")
+    angle = (direction + 0.5) * np.pi / 9
+    rows, columns = np.mgrid[:32, :32]
+    features = classical.hog(np.cos(angle) * columns + np.sin(angle) * rows, cell=8).reshape(9, 4, 9)
+    expected = np.zeros((9, 4, 9))
+    expected[..., direction] = 0.5  # four equal cells of a block, divided by their length
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+
+
+def test_row_30_intervals_are_wilsons(script):
+    pytest.importorskip("sklearn")
+    classical = script("classical")
+    for hits, total in ((0, 20), (523, 541), (9500, 10_000)):
+        judge = scipy.stats.binomtest(hits, total).proportion_ci(method="wilson")
+        assert classical.wilson(hits, total) == pytest.approx((judge.low, judge.high), abs=1e-4)
+
+
+def test_row_43_a_figure_shows_every_network_on_the_same_images(script, shapes, tmp_path, monkeypatch):
+    figure = script("figure")
+    runs = tmp_path / "runs"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "aerial_tiles").symlink_to(shapes)
+    for name in ("fcn8s", "unet", "asymmetric_unet"):
+        torch.manual_seed(0)
+        net = pw.build(name, encoder="resnet18", classes=3, options=NetworkOptions(encoder_width=0.125))
+        folder = runs / f"{name}@aerial_tiles-seed0"
+        (folder / "test").mkdir(parents=True)
+        save(net, folder / "model.safetensors")
+        if name != "asymmetric_unet":  # still in training
+            (folder / "test" / "scores.json").write_text(json.dumps({"mean_iou": 0.25}))
+    shown = {}
+    monkeypatch.setattr(figure, "grid", lambda cells, out, width: shown.update(cells=cells))
+    figure.compare("aerial_tiles", tmp_path, tmp_path / "all.png", count=2)
+    titles = [[title for title, _ in row] for row in shown["cells"]]
+    assert titles == [["image", "truth", "fcn8s 0.250", "unet 0.250"]] * 2
+    split = pw.open_dataset(shapes).test
+    for row, sample in zip(shown["cells"], split, strict=True):
+        assert np.array_equal(row[0][1], sample.image)
+        truth = np.array([spec.rgb for spec in split.classes], np.uint8)[sample.labels]
+        assert np.array_equal(np.asarray(row[1][1])[..., :3], truth)
+    with pytest.raises(SystemExit, match="no finished run on camvid"):
+        figure.compare("camvid", tmp_path, tmp_path / "all.png")
+
+
+def test_row_43_one_network_in_full(script, shapes, tmp_path):
+    figure = script("figure")
+    net = pw.build("unet", encoder="resnet18", classes=3, options=NetworkOptions(encoder_width=0.125))
+    figure.look(net, pw.open_dataset(shapes).test[0], tmp_path / "look.png")
+    with PIL.Image.open(tmp_path / "look.png") as picture:
+        assert picture.width > picture.height > 300
