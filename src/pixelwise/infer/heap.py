@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def resident() -> int:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
         return UNKNOWN
-    return pages * 4096
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def give_back() -> None:

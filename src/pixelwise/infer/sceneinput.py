@@ -8,12 +8,11 @@ from pixelwise.errors import DataError
 from pixelwise.geo.mosaic import MosaicReader
 from pixelwise.geo.reader import RasterFacts, RasterReader
 from pixelwise.infer.predictor import DTYPES
+from pixelwise.infer.shift import ODD_PIXEL_SIZE
 from pixelwise.infer.windows import Window
 from pixelwise.models.bundle import facts_of
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.tiles import Box
-
-ODD = 1.5  # pixels larger or smaller than those of training by more than this are worth a note
 
 
 class SceneReader:
@@ -75,7 +74,11 @@ def notes_on(model: Segmenter, facts: RasterFacts) -> tuple[str, ...]:
     if facts.alpha and facts.bands > model.bands:
         notes.append("the last band is tagged as alpha: where it is 0 there is no data")
     trained = facts_of(model).pixel_size
-    if trained and place.pixel_size and not 1 / ODD <= place.pixel_size / trained <= ODD:
+    if (
+        trained
+        and place.pixel_size
+        and not 1 / ODD_PIXEL_SIZE <= place.pixel_size / trained <= ODD_PIXEL_SIZE
+    ):
         notes.append(
             f"a pixel of the scene is {place.pixel_size:.3g} m, one of the training images {trained:.3g} m: "
             "resample the scene, or expect things of the wrong size"

@@ -17,7 +17,7 @@ from pixelwise.models.network import Network
 from pixelwise.ops.bandshift import Directions, Vector, chroma, colors, detail, distance, views
 from pixelwise.types import Image
 
-ODD = 1.5  # ratio of pixel sizes
+ODD_PIXEL_SIZE = 1.5  # pixels larger or smaller than those of training by more than this factor
 DIM = 4.0  # all values below this share of the dimmest image of training: another unit
 BRIGHT = 2.0  # beyond the brightest
 
@@ -182,9 +182,9 @@ def _features(model: Network, seen: Image) -> Vector:
 def _pixel_size(known: Fingerprint, pixel_size: float | None) -> Iterator[Sign]:
     if pixel_size and known.pixel_size:
         ratio = pixel_size / known.pixel_size
-        if not 1 / ODD <= ratio <= ODD:
+        if not 1 / ODD_PIXEL_SIZE <= ratio <= ODD_PIXEL_SIZE:
             found = f"a pixel is {pixel_size:.3g} m, in training {known.pixel_size:.3g} m"
-            yield Sign("pixel size", found, ratio, ODD)
+            yield Sign("pixel size", found, ratio, ODD_PIXEL_SIZE)
 
 
 def _range(known: Fingerprint, look: Look, dtype: str) -> Iterator[Sign]:
