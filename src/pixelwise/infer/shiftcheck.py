@@ -11,7 +11,7 @@ import numpy as np
 
 from pixelwise.data.read import read_image
 from pixelwise.errors import PixelwiseError
-from pixelwise.geo.reader import open_raster
+from pixelwise.geo.reader import REMOTE, open_raster
 from pixelwise.infer.placed import told_apart
 from pixelwise.infer.shift import (
     ShiftReport,
@@ -22,7 +22,7 @@ from pixelwise.infer.shift import (
     order_gains,
     order_sign,
 )
-from pixelwise.models.bundle import BundleFacts
+from pixelwise.models.bundle import facts_of
 from pixelwise.models.fingerprint import Fingerprint
 from pixelwise.models.network import Network
 from pixelwise.ops.bandshift import distance
@@ -34,7 +34,12 @@ IMAGES = 16
 TOGETHER = 8
 """From so many on their mean is judged too; limits are of means of 8."""
 
+SCENES = 4
+"""Scenes that are looked at: the first ones on this machine."""
+
 WINDOWS = 4
+"""Windows that are looked at of each scene."""
+
 _SIDE = 512
 
 
@@ -82,7 +87,8 @@ class ShiftSummary:
 
 def check_inputs(model: Network, inputs: Sequence[Path], out: Path) -> ShiftSummary:
     """Look at up to 16 images and 4 windows of each of up to 4 scenes; what cannot be read is left to `predict`."""
-    if not isinstance(model.facts, BundleFacts) or model.facts.fingerprint is None:
+    known = facts_of(model).fingerprint
+    if known is None:
         return ShiftSummary()
     try:
         found = told_apart(inputs, out)
@@ -96,13 +102,14 @@ def check_inputs(model: Network, inputs: Sequence[Path], out: Path) -> ShiftSumm
             reports.append((path.name, input_shift(model, read_image(path), pixel_size=size)))
         except PixelwiseError:
             continue
-    for source, _ in [scene for scene in found.scenes if "://" not in scene[0]][:WINDOWS]:
+    local = [Path(source) for source, _ in found.scenes if not REMOTE.match(source)]
+    for path in local[:SCENES]:
         try:
-            reports += _scene(model, Path(source))
+            reports += _scene(model, path)
         except PixelwiseError:
             continue
     checked = [(name, report) for name, report in reports if report.checked]
-    together = judged_together(model.facts.fingerprint, [report for _, report in checked])
+    together = judged_together(known, [report for _, report in checked])
     return ShiftSummary(tuple(checked), together)
 
 
