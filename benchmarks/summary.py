@@ -234,7 +234,8 @@ def _bars(axis: Any, every: list[Line]) -> None:
         axis.axvline(1, color="0.3", linewidth=1)
         title = "times as fast as the peer (logarithmic)"
     labels = [
-        f"{line.bench}: {line.what}" + ("" if line.is_share else f" / {line.against}") for line in every
+        f"{line.bench}: {line.what}" + ("" if line.against == SHARE else f" / {line.against}")
+        for line in every
     ]
     axis.set_yticks(places, labels, fontsize=7)
     axis.set_ylim(len(every) - 0.4, -0.6)

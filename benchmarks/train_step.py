@@ -3,7 +3,8 @@
 U-Net and DeepLab v3+ on ResNet18, 11 classes, batch 8, 360 x 480: forward, loss, backward and update. The peer runs
 as its examples run it (eager float32, cross-entropy, Adam) and at a better setting (bfloat16, channels last).
 Contenders alternate, each in a process of its own; medians over the rounds. The same weights are loaded into both
-networks first, and where their definitions agree (U-Net) the logits compared.
+networks first, and where their definitions agree (U-Net) the logits compared. The peak memory of each process is
+stored too.
 
     python benchmarks/train_step.py --out benchmarks/results/train_step.json
 """
@@ -15,6 +16,7 @@ import json
 import multiprocessing
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -80,14 +82,17 @@ def row(model: str, size: tuple[int, int], rounds: int, steps: int) -> dict[str,
         for name, pipe in pipes.items():
             pipe.send("go")
             seconds[name] += pipe.recv()
-    for pipe in pipes.values():
+    memory = {}
+    for name, pipe in pipes.items():
         pipe.send("stop")
+        memory[name] = pipe.recv()
     speed = {name: BATCH / median(times) for name, times in seconds.items()}
     found = {
         "model": model,
         "size": list(size),
         "images_per_second": {name: round(value, 2) for name, value in speed.items()},
         "seconds_per_step": {name: round(BATCH / value, 3) for name, value in speed.items()},
+        "peak_memory_gib": memory,
         "ratio_to_smp_float32": round(speed["pixelwise"] / speed["smp float32"], 2),
         "ratio_to_smp_bfloat16": round(speed["pixelwise"] / speed["smp bfloat16"], 2),
         "largest_difference_of_logits": difference,
@@ -112,6 +117,8 @@ def contend(name: str, model: str, size: tuple[int, int], steps: int, pipe: Conn
             step()
             seconds.append(time.perf_counter() - began)
         pipe.send(seconds)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of the whole process, libraries included
+    pipe.send(round(kilobytes / 1024**2, 2))
 
 
 def batch_of(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
