@@ -37,10 +37,11 @@ from pixelwise.models.bundle import load_network
 from pixelwise.models.encoderfiles import save_encoder_weights
 from pixelwise.models.tfjs import convert_tfjs_mobilenet
 from pixelwise.ops.objects import Object, objects
-from pixelwise.review.audit import AuditOptions, find_label_errors, judged, patch_of
+from pixelwise.review.audit import AuditOptions, find_label_errors, patch_of
 from pixelwise.review.folds import labelled
-from pixelwise.review.labels import Evidence, Region, SuspectOptions, ranked, suspects_in
+from pixelwise.review.labels import Evidence, SuspectOptions
 from pixelwise.review.patch import Patch, from_runs, read_patch
+from pixelwise.review.search import Search, judged
 from pixelwise.training.options import TrainOptions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,14 +122,14 @@ def by_folds(data: pw.Dataset, given: argparse.Namespace) -> Patch:
 
 def by_one(data: pw.Dataset, run: Path) -> Patch:
     """What one network makes of all images."""
-    network, images, options = load_network(run), labelled(data), SuspectOptions()
+    network, images = load_network(run), labelled(data)
     evidence = Evidence.none(len(data.classes))
-    for _, labels, shares in judged(network, images):
-        evidence = evidence.plus(Evidence.of(labels, shares))
-    regions: list[Region] = []
-    for name, labels, shares in judged(network, images):
-        regions += suspects_in(name, labels, shares, evidence, options)
-    return patch_of(ranked(regions, images.names), data)
+    for sample, shares in judged(network, images):
+        evidence = evidence.plus(Evidence.of(sample.labels, shares))
+    search = Search(evidence, SuspectOptions())
+    for sample, shares in judged(network, images):
+        search.add(sample, shares)
+    return patch_of(search.found(images.names), data)
 
 
 def judge(patch: Patch, work: Path, among: Collection[str] | None = None) -> dict[str, Any]:

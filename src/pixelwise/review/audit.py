@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,13 @@ import numpy as np
 
 from pixelwise.data.dataset import Dataset, Split
 from pixelwise.data.read import read_image
-from pixelwise.errors import DataError, OptionError
+from pixelwise.errors import OptionError
+from pixelwise.evaluation.answers import Progress
 from pixelwise.files import locked, write_text
-from pixelwise.infer.ahead import ahead
 from pixelwise.infer.jobs import find_jobs
-from pixelwise.infer.predictor import as_array, computed, predict
+from pixelwise.infer.predictor import predict
 from pixelwise.models.bundle import load_network
 from pixelwise.models.segmenter import Segmenter
-from pixelwise.ops.labels import probabilities
 from pixelwise.report.pictures import display_rgb
 from pixelwise.report.review import (
     Suspect,
@@ -30,16 +29,14 @@ from pixelwise.report.review import (
 from pixelwise.report.tables import csv_text
 from pixelwise.review.choice import Chosen, choose, entropy_of
 from pixelwise.review.folds import Cutting, Fold, Say, labelled, out_of_fold
-from pixelwise.review.labels import Evidence, Region, Shares, SuspectOptions, ranked, suspects_in
+from pixelwise.review.labels import Evidence, Region, SuspectOptions
 from pixelwise.review.patch import Correction, Patch, write_patch
+from pixelwise.review.search import Search, judged
 from pixelwise.training.machine import pick_device
 from pixelwise.training.options import TrainOptions
-from pixelwise.types import Labels
 
 EVIDENCE = "evidence.npz"
 PAGE, PATCH = "report.html", "patch.json"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -119,29 +116,16 @@ def find_label_errors(
         ):
             evidence = evidence.plus(_evidence(fold, options.device, len(data.classes), done))
             folds.append(fold)
-        regions: list[Region] = []
+        search = Search(evidence, suspects)
         for fold in folds:
-            for name, labels, shares in judged(_network(fold, options.device), fold.unseen):
-                regions += suspects_in(name, labels, shares, evidence, suspects)
+            for sample, shares in judged(_network(fold, options.device), fold.unseen):
+                search.add(sample, shares)
                 done.one()
-        regions = ranked(regions, images.names)
+        regions = search.found(images.names)
         write_patch(folder / PATCH, patch_of(regions, data))
         write_text(folder / PAGE, _page(regions[: audit.shown], len(regions), folds, data, options, folder))
     in_images = len({region.image for region in regions})
     return Found(len(regions), in_images, len(images), folder / PAGE, folder / PATCH)
-
-
-def judged(model: Segmenter, split: Split) -> Iterator[tuple[str, Labels, Shares]]:
-    """Name, labels [H, W] and the model's probabilities [K, H, W] of each image, one by one."""
-    for index, sample in ahead(split.__getitem__, range(len(split))):
-        one = sample()
-        try:
-            with computed(model, [one.image], None, lambda pixels: model(model.prepare(pixels))) as logits:
-                shares = as_array(probabilities(logits)[0])
-        except DataError as error:
-            error.file = error.file or split.items[index].image
-            raise
-        yield one.name, one.labels, shares
 
 
 def choose_images(
@@ -209,8 +193,8 @@ def _evidence(fold: Fold, device: str, classes: int, done: _Count) -> Evidence:
         done.one(len(fold.unseen))
         return Evidence.read(path)
     evidence, model = Evidence.none(classes), _network(fold, device)
-    for _, labels, shares in judged(model, fold.unseen):
-        evidence = evidence.plus(Evidence.of(labels, shares))
+    for sample, shares in judged(model, fold.unseen):
+        evidence = evidence.plus(Evidence.of(sample.labels, shares))
         done.one()
     evidence.write(path)
     return evidence
@@ -243,9 +227,8 @@ def _page(
     folder: Path,
 ) -> str:
     shown: list[Suspect] = []
-    for (
-        fold
-    ) in folds:  # each network is loaded once more: keeping the pictures of all images would fill the memory
+    # each network is loaded once more: keeping the pictures of all images would fill the memory
+    for fold in folds:
         model = _network(fold, options.device)
         places = {name: index for index, name in enumerate(fold.unseen.names)}
         for rank, region in enumerate(first, 1):

@@ -143,7 +143,7 @@ class Evidence:
     def read(path: Path) -> Evidence:
         """What `write` has stored."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return Evidence(stored["weights"], stored["answers"])
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise UnreadableError(f"cannot be read: {error}", file=path, remedy="remove it") from error
