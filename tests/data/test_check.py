@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ import tifffile
 from PIL import Image
 
 from pixelwise.data.check import CheckReport, check_dataset, render
+from pixelwise.data.checkreport import Finding
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.stats import normalization
-from pixelwise.errors import LayoutError, PixelwiseError
+from pixelwise.errors import LayoutError, MaskError, PixelwiseError
 
 Writer = Callable[..., Path]
 NAMES = [f"i{n}" for n in range(12)]
@@ -53,6 +55,16 @@ def test_a_sound_dataset(town: Path) -> None:
     assert document["ok"] is True and document["classes"][1]["name"] == "roof"
     text = render(report)
     assert "12 (train 8, val 2, test 2)" in text and "33.33%" in text and "0 errors, 0 warnings" in text
+
+
+def test_many_findings_of_one_code_are_counted(town: Path) -> None:
+    report = check_dataset(town)
+    many = tuple(Finding("error", MaskError(f"wrong {n}", code="mask-value")) for n in range(20))
+    rare = (Finding("error", MaskError("rare", code="mask-size")), Finding("warning", MaskError("odd")))
+    text = render(replace(report, findings=many[:10] + rare + many[10:]))
+    assert [f"error: wrong {n}" in text for n in range(20)] == [True] * 8 + [False] * 12
+    assert "and 12 more of code mask-value" in text and "error: rare" in text and "warning: odd" in text
+    assert "21 errors, 1 warning" in text
 
 
 def test_everything_wrong_in_one_pass(town: Path, write_image: Writer, write_mask: Writer) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from pixelwise.errors import PixelwiseError
 from pixelwise.types import IGNORE, Normalization, SplitName
 
 Level = Literal["error", "warning"]
+
+_TOLD = 8  # findings of one code that the text spells out
 
 
 @dataclass(frozen=True)
@@ -137,10 +140,24 @@ def render(report: CheckReport) -> str:
     if report.notes:
         lines += ["", *(f"note: {note}" for note in report.notes)]
     if report.findings:
-        lines += ["", *(f"{finding.level}: {finding.problem}" for finding in report.findings)]
+        lines += ["", *_told(report.findings)]
     errors, warnings = len(report.errors), len(report.warnings)
     verdict = "ready to train" if report.ok else "mend the errors before training"
     return "\n".join([*lines, "", f"{_count(errors, 'error')}, {_count(warnings, 'warning')}: {verdict}"])
+
+
+def _told(findings: Sequence[Finding]) -> Iterator[str]:
+    """Findings as text; of many with one code the first few, and how many more there are."""
+    left = Counter((finding.level, finding.problem.code) for finding in findings)
+    told = Counter[tuple[Level, str]]()
+    for finding in findings:
+        kind = (finding.level, finding.problem.code)
+        told[kind] += 1
+        left[kind] -= 1
+        if told[kind] <= _TOLD:
+            yield f"{finding.level}: {finding.problem}"
+        elif not left[kind]:
+            yield f"{finding.level}: and {told[kind] - _TOLD} more of code {kind[1]}; --json lists every one"
 
 
 def _facts(report: CheckReport) -> list[str]:
