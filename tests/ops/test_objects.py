@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.ndimage  # noqa: F401  loaded when first used, which no example should be timed with
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays

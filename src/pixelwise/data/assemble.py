@@ -53,12 +53,10 @@ def assemble(
     images: NDArray[np.float32] = np.empty((len(pairs), *size, bands), np.float32)
     labels: Labels = np.empty((len(pairs), *size), np.uint8)
     mean, scale = (np.asarray(tensor.flatten()) for tensor in mean_and_scale(normalization))
-    works = [
-        _work(kernels, pair, view, _colors(mean, scale, *one), (image, truth))
-        for pair, view, one, image, truth in zip(
-            pairs, views, zip(change.gain, change.shift, strict=True), images, labels, strict=True
-        )
-    ]
+    # (value - mean) * scale * gain + shift, as factor and summand; the outside is the mean
+    summand = change.shift - mean * scale * change.gain
+    colors = np.stack([scale * change.gain, summand, change.shift], axis=1)
+    works = [_work(kernels, *one) for one in zip(pairs, views, colors, images, labels, strict=True)]
     starts = range(0, size[0], _ROWS)
 
     def work(piece: int) -> None:
@@ -85,41 +83,15 @@ def _plain(
     return images, torch.stack([truth for _, truth in cuts])
 
 
-def _colors(
-    mean: NDArray[np.float32],
-    scale: NDArray[np.float32],
-    gain: NDArray[np.float32],
-    shift: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """Factor, summand and outside value of each band: (value - mean) * scale * gain + shift."""
-    return np.stack([scale * gain, shift - mean * scale * gain, shift + 0 * mean]).astype(np.float32)
-
-
 def _work(
-    kernels: ModuleType, pair: Pair, view: View, colors: NDArray[np.float32], into: tuple[Any, Any]
+    kernels: ModuleType, pair: Pair, view: View, colors: NDArray[np.float32], image: Image, truth: Labels
 ) -> tuple[Any, tuple[Any, ...]]:
     """The kernel for a view, and what it takes."""
     (a, b), (c, d) = view.matrix
-    rows, columns = into[1].shape
-    image, labels = pair
+    row, column = view.center
     if b == c == 0:
-        tables = (
-            *_neighbours(a, view.center[0], rows, image.shape[0]),
-            *_neighbours(d, view.center[1], columns, image.shape[1]),
-        )
-        return kernels.upright, (image, labels, *tables, colors, *into)
-    y = view.center[0] - 0.5 - a * (rows - 1) / 2 - b * (columns - 1) / 2
-    x = view.center[1] - 0.5 - c * (rows - 1) / 2 - d * (columns - 1) / 2
-    return kernels.turned, (image, labels, np.array([a, b, c, d, y, x], np.float32), colors, *into)
-
-
-def _neighbours(
-    step: float, center: float, count: int, limit: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The two pixels beside each position along one axis, -1 outside of the image, and the share of the second."""
-    at = step * (np.arange(count) - (count - 1) / 2) + (center - 0.5)
-    outside = (at < -0.5) | (at > limit - 0.5)
-    at = np.clip(at, 0, limit - 1)
-    first = at.astype(np.int64)
-    shares = (at - first).astype(np.float32)
-    return np.where(outside, -1, np.stack([first, np.minimum(first + 1, limit - 1)])), shares
+        return kernels.upright, (*pair, np.array([a, row, d, column]), colors, image, truth)
+    rows, columns = truth.shape
+    y = row - 0.5 - a * (rows - 1) / 2 - b * (columns - 1) / 2
+    x = column - 0.5 - c * (rows - 1) / 2 - d * (columns - 1) / 2
+    return kernels.turned, (*pair, np.array([a, b, c, d, y, x], np.float32), colors, image, truth)

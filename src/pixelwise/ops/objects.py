@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # loads ndimage when it is first used: not every prediction needs it
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from pixelwise.errors import DataError, OptionError
 from pixelwise.ops.boxes import Fractions, to_fractions
@@ -89,9 +89,9 @@ def objects(
     structure = _structure(connectivity)
     found: list[Object] = []
     for index, _ in _classes(labels, {ignore, *skip}):
-        numbered, count = ndimage.label(labels == index, structure)
+        numbered, count = scipy.ndimage.label(labels == index, structure)
         areas = np.bincount(numbered.reshape(-1), minlength=count + 1).tolist()
-        for number, place in enumerate(ndimage.find_objects(numbered), start=1):
+        for number, place in enumerate(scipy.ndimage.find_objects(numbered), start=1):
             if areas[number] >= min_area:
                 found.append(_object(index, numbered[place] == number, place, areas[number]))
     return found
@@ -113,12 +113,15 @@ def main_object(
     for index, pixels in _classes(labels, {ignore, background}):
         if pixels <= largest:
             continue  # not even all of them together would be larger
-        numbered, _ = ndimage.label(labels == index, structure)
+        numbered, _ = scipy.ndimage.label(labels == index, structure)
         areas = np.bincount(numbered.reshape(-1))
         areas[0] = 0
         number = int(areas.argmax())
         if areas[number] > largest:
-            largest, best = int(areas[number]), (index, ndimage.find_objects(numbered, number)[number - 1])
+            largest, best = (
+                int(areas[number]),
+                (index, scipy.ndimage.find_objects(numbered, number)[number - 1]),
+            )
     if best is None:
         return None
     height, width = labels.shape
@@ -140,7 +143,7 @@ def _classes(labels: NDArray[Any], without: Collection[int | None]) -> Iterator[
 def _structure(connectivity: int) -> NDArray[np.bool_]:
     if connectivity not in (4, 8):
         raise OptionError(f"connectivity is {connectivity}", remedy="give 4 or 8")
-    structure: NDArray[np.bool_] = ndimage.generate_binary_structure(2, 2 if connectivity == 8 else 1)
+    structure: NDArray[np.bool_] = scipy.ndimage.generate_binary_structure(2, 2 if connectivity == 8 else 1)
     return structure
 
 
@@ -148,10 +151,10 @@ def _object(index: int, mask: NDArray[np.bool_], place: tuple[slice, slice], are
     box = _box(place)
     rows, columns = np.nonzero(mask)
     centroid = (box[0] + float(rows.mean()) + 0.5, box[1] + float(columns.mean()) + 0.5)
-    parts, _ = ndimage.label(mask)  # by sides only
+    parts, _ = scipy.ndimage.label(mask)  # by sides only
     outline = tuple(
         _rings(parts[part] == number, (box[0] + part[0].start, box[1] + part[1].start))
-        for number, part in enumerate(ndimage.find_objects(parts), start=1)
+        for number, part in enumerate(scipy.ndimage.find_objects(parts), start=1)
     )
     return Object(index, box, area, centroid, outline)
 
