@@ -13,8 +13,9 @@ from scipy import ndimage
 import pixelwise as pw
 from pixelwise.cli.app import run
 from pixelwise.errors import DataError
+from pixelwise.metrics.overlap import scores_from_confusion
 from pixelwise.models.bundle import BundleFacts, save
-from pixelwise.review.leakcost import arranged
+from pixelwise.review.leakcost import arranged, scattered, unpaired_interval
 from pixelwise.training.fingerprints import fingerprint_of
 
 
@@ -118,8 +119,37 @@ def test_leakcost_trains_twice_and_scores_the_same_images(
     told = json.loads(printed.out)
     assert told == json.loads((out / "leakcost.json").read_text())
     assert told["gain"] == pytest.approx(told["mixed"] - told["apart"]) and told["exchanged"] == 3
-    assert told["trained"] == 15 and len(told["images"]) == 3 and told["steps"][0] == told["steps"][1]
-    assert (out / "mixed" / "model.safetensors").exists() and (out / "apart" / "model.safetensors").exists()
+    assert told["trained"] == 15 and len(told["images"]) == 3 and len(set(told["steps"])) == 1
+    assert told["flattery"] == pytest.approx(told["by_chance"] - told["by_groups"])
+    data = pw.open_dataset(films, split=str(table))
+    for arm, key in (("chance", "by_chance"), ("apart", "by_groups")):
+        model = pw.load(out / arm / "model.safetensors")
+        here = scattered(data, 0).test if arm == "chance" else data.test
+        assert pw.evaluate(model, here).mean_iou == pytest.approx(told[key])
+    assert (out / "mixed" / "model.safetensors").exists()
+
+
+def test_a_split_by_chance_has_the_same_sizes_and_other_images(films: Path) -> None:
+    names = [f"film{film}_{frame}" for film in range(8) for frame in range(3)]
+    data = pw.open_dataset(films, split={"train": names[:15], "val": names[15:18], "test": names[18:]})
+    chance = scattered(data, 0)
+    assert [len(split) for split in chance.splits] == [15, 3, 6]
+    every = [name for split in chance.splits for name in split.names]
+    assert sorted(every) == sorted(names) and set(chance.test.names) != set(data.test.names)
+    torn = {name[:5] for name in chance.train.names} & {name[:5] for name in chance.test.names}
+    assert torn, "films lie on both sides"
+
+
+def test_the_interval_of_two_sets_of_images_is_that_of_the_difference_of_means() -> None:
+    rng = np.random.default_rng(1)
+    one, two = rng.normal(0.6, 0.1, 200), rng.normal(0.5, 0.1, 300)
+    matrix = np.eye(2, dtype=np.int64)
+    first, second = (
+        scores_from_confusion(matrix, ["a", "b"], image_mean_iou=values) for values in (one, two)
+    )
+    low, high = unpaired_interval(first, second)
+    middle, half = one.mean() - two.mean(), 1.96 * np.sqrt(one.var() / 200 + two.var() / 300)
+    assert (low, high) == pytest.approx((middle - half, middle + half), abs=0.002)
 
 
 def test_predict_warns_of_swapped_bands(

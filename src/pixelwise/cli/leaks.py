@@ -51,7 +51,7 @@ def leakcost(  # noqa: PLR0913  the command line has more options than a functio
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write to.", show_default=False)
     ],
-    minutes: Annotated[float, typer.Option(help="Budget of each of the two trainings.")] = 3.0,
+    minutes: Annotated[float, typer.Option(help="Budget of each of the three trainings.")] = 3.0,
     clock: Annotated[str, typer.Option(help="What minutes count: wall, or processor.")] = "wall",
     set_: Set = None,
     classes: Classes = None,
@@ -59,7 +59,7 @@ def leakcost(  # noqa: PLR0913  the command line has more options than a functio
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Measure what neighbours in training are worth: train twice, score both on the same test images.
+    """Measure how much a split by chance flatters: three trainings, with neighbours in training and without.
 
     --splits gives a split that keeps groups together; without it the one that `check --leaks` proposes is used.
     """
@@ -82,8 +82,12 @@ def leakcost(  # noqa: PLR0913  the command line has more options than a functio
     if json:
         emit(cost.as_dict())
         return
-    print(f"{len(cost.images)} test images, {cost.trained} to train in both trainings")
+    print(f"{len(cost.images)} test images, {cost.trained} to train in each training")
     print(f"mean IoU {cost.mixed:.4f} with {cost.exchanged} neighbours of the test images in training")
-    print(f"mean IoU {cost.apart:.4f} without: a split by chance would say {cost.gain:+.4f}")
+    print(f"mean IoU {cost.apart:.4f} without: neighbours are worth {cost.gain:+.4f}")
     low, high = cost.interval
-    print(f"per image {low:+.4f} to {high:+.4f} (95 %)\nscores   {out / FILE}")
+    print(f"per image {low:+.4f} to {high:+.4f} (95 %)")
+    print(f"mean IoU {cost.by_chance:.4f} by a split by chance, {cost.by_groups:.4f} by the split by groups,")
+    low, high = cost.flattery_interval
+    print(f"each on its own test images: {cost.flattery:+.4f}, per image {low:+.4f} to {high:+.4f} (95 %)")
+    print(f"scores   {out / FILE}")

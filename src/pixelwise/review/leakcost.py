@@ -1,8 +1,9 @@
-"""How much a score gains when images of the same place, film or patient are in training: measured by two trainings.
+"""How much a score gains when images of the same place, film or patient are in training: measured by trainings.
 
-Two splits have two test sets, and one may be harder than the other. So both networks are scored on the same images
-here: one half of the test groups. What differs is what the networks learnt from: in one training some images are
-exchanged for the other half of the test groups, as a split by chance would have it.
+What a split by chance says and what one by groups says are two scores, each on its own test images. Those two sets
+differ, and one may be harder than the other. So two networks are also scored on the same images: one half of the test
+groups. What differs is what the networks learnt from: in one training some images are exchanged for the other half of
+the test groups, as a split by chance would have it. Three trainings of one budget answer both.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.dataset import Dataset
+from pixelwise.data.splits import seeded_split
 from pixelwise.errors import DataError
 from pixelwise.evaluation.scores import evaluate
 from pixelwise.files import write_json
@@ -39,7 +41,11 @@ class LeakCost:
         mixed: Mean IoU with neighbours in training.
         apart: Mean IoU without.
         interval: 95 % interval of the mean difference of the images' own mean IoU, from images drawn at random.
-        steps: Steps of both trainings, mixed first.
+        by_chance: Mean IoU that a split by chance reports, on its own test images.
+        by_groups: Mean IoU that the split by groups reports, on all of its test images.
+        flattery_interval: 95 % interval of the difference of the means over images of their own mean IoU, from images
+            of both test sets drawn at random.
+        steps: Of the trainings mixed, apart and chance.
     """
 
     images: tuple[str, ...]
@@ -48,12 +54,20 @@ class LeakCost:
     mixed: float
     apart: float
     interval: tuple[float, float]
-    steps: tuple[int, int]
+    by_chance: float
+    by_groups: float
+    flattery_interval: tuple[float, float]
+    steps: tuple[int, int, int]
 
     @property
     def gain(self) -> float:
         """By how much neighbours in training raise the score."""
         return self.mixed - self.apart
+
+    @property
+    def flattery(self) -> float:
+        """By how much the split by chance says more than the split by groups."""
+        return self.by_chance - self.by_groups
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -65,6 +79,10 @@ class LeakCost:
             "apart": self.apart,
             "gain": self.gain,
             "interval": list(self.interval),
+            "by_chance": self.by_chance,
+            "by_groups": self.by_groups,
+            "flattery": self.flattery,
+            "flattery_interval": list(self.flattery_interval),
             "steps": list(self.steps),
         }
 
@@ -72,12 +90,12 @@ class LeakCost:
 def leak_cost(
     data: Dataset, *, out: str | Path, options: TrainOptions, say: Callable[[str], None] | None = None
 ) -> LeakCost:
-    """Train twice and score both networks on the same test images.
+    """Train three times: with neighbours of the test images, without, and by a split by chance.
 
     Args:
         data: With a split that keeps groups together, such as the one that `find_leaks` proposes.
-        out: Folder for the runs `mixed` and `apart` and for `leakcost.json`.
-        options: Of both trainings.
+        out: Folder for the runs `mixed`, `apart` and `chance` and for `leakcost.json`.
+        options: Of all trainings.
         say: Told what goes on.
 
     Raises:
@@ -85,11 +103,12 @@ def leak_cost(
     """
     both = arranged(data)
     runs, scores = {}, {}
-    for name, arm in both.items():
+    for name, arm in (both | {"chance": scattered(data, options.seed)}).items():
         if say is not None:
             say(f"{name}: {len(arm.train)} images to train, {len(arm.test)} to score")
         runs[name] = train(arm, out=Path(out) / name, options=options)
         scores[name] = evaluate(load(runs[name].model), arm.test)
+    grouped = evaluate(load(runs["apart"].model), data.test)
     cost = LeakCost(
         images=both["apart"].test.names,
         trained=len(both["apart"].train),
@@ -97,7 +116,10 @@ def leak_cost(
         mixed=scores["mixed"].mean_iou,
         apart=scores["apart"].mean_iou,
         interval=paired_interval(scores["mixed"], scores["apart"]),
-        steps=(runs["mixed"].steps, runs["apart"].steps),
+        by_chance=scores["chance"].mean_iou,
+        by_groups=grouped.mean_iou,
+        flattery_interval=unpaired_interval(scores["chance"], grouped),
+        steps=(runs["mixed"].steps, runs["apart"].steps, runs["chance"].steps),
     )
     write_json(Path(out) / FILE, cost.as_dict())
     return cost
@@ -120,6 +142,31 @@ def arranged(data: Dataset) -> dict[str, Dataset]:
     test = replace(data.test, items=scored)
     mixed = replace(data.train, items=(*data.train.evenly(kept).items, *shared))
     return {"mixed": replace(data, train=mixed, test=test), "apart": replace(data, test=test)}
+
+
+def scattered(data: Dataset, seed: int) -> Dataset:
+    """The same images in splits of the same sizes, made by chance."""
+    items = {item.name: item for split in data.splits for item in split.items}
+    sizes: dict[str, float] = {split.name: len(split) / len(items) for split in data.splits}
+    names = seeded_split(items, seed=seed, shares=sizes)
+    parts = {
+        split.name: replace(split, items=tuple(items[name] for name in names[split.name]))
+        for split in data.splits
+    }
+    return replace(data, train=parts["train"], val=parts["val"], test=parts["test"])
+
+
+def unpaired_interval(first: Scores, second: Scores) -> tuple[float, float]:
+    """95 % bootstrap interval of the difference of the means over images of their mean IoU, of two sets of images."""
+    rng = np.random.default_rng(0)
+    means = []
+    for scores in (first, second):
+        values = np.array([value for value in scores.image_mean_iou if not math.isnan(value)])
+        if not len(values):
+            return 0.0, 0.0
+        means.append(values[rng.integers(0, len(values), (_DRAWS, len(values)))].mean(axis=1))
+    low, high = np.quantile(means[0] - means[1], (0.025, 0.975))
+    return float(low), float(high)
 
 
 def paired_interval(first: Scores, second: Scores) -> tuple[float, float]:
