@@ -22,9 +22,10 @@ from matplotlib.figure import Figure
 from run import experiments
 
 import pixelwise as pw
+from pixelwise.data.dataset import Split
 from pixelwise.infer.predictor import evaluating
 from pixelwise.report.pictures import colored, display_rgb, error_map, overlay
-from pixelwise.types import Sample
+from pixelwise.types import IGNORE, Sample
 
 
 def grid(cells: list[list[tuple[str, Any]]], out: Path, *, width: float = 2.4) -> None:
@@ -44,10 +45,10 @@ def grid(cells: list[list[tuple[str, Any]]], out: Path, *, width: float = 2.4) -
 
 
 def compare(data: str, work: Path, out: Path, *, count: int = 3) -> None:
-    """All finished segmenters on `data`, seed 0, on the same evenly spaced test images."""
+    """All finished segmenters on `data`, seed 0, on the same test images."""
     runs = finished(data, work)
     split = pw.open_dataset(work / "data" / data).test
-    samples = list(split.evenly(count))
+    samples = telling(split, count)
     columns = [
         [("image", display_rgb(sample.image)) for sample in samples],
         [("truth", colored(sample.labels, split.classes)) for sample in samples],
@@ -57,6 +58,13 @@ def compare(data: str, work: Path, out: Path, *, count: int = 3) -> None:
         labels = [pw.predict(model, sample.image) for sample in samples]
         columns.append([(title, colored(one, split.classes)) for one in labels])
     grid([list(row) for row in zip(*columns, strict=True)], out, width=1.8)
+
+
+def telling(split: Split, count: int) -> list[Sample]:
+    """From each of `count` equal parts of the split the first image with the most classes in its truth."""
+    shown = [len(np.unique(sample.labels[sample.labels != IGNORE])) for sample in split]
+    parts = np.array_split(np.arange(len(split)), min(count, len(split)))
+    return [split[max(part.tolist(), key=lambda index: shown[index])] for part in parts]
 
 
 def finished(data: str, work: Path) -> dict[str, Path]:

@@ -128,6 +128,10 @@ def test_row_43_a_figure_shows_every_network_on_the_same_images(script, shapes, 
     titles = [[title for title, _ in row] for row in shown["cells"]]
     assert titles == [["image", "truth", "fcn8s 0.250", "unet 0.250"]] * 2
     split = pw.open_dataset(shapes).test
+    train = pw.open_dataset(shapes).train
+    counts = [len(set(sample.labels.flat)) for sample in train]
+    firsts = [counts.index(max(counts[:3])), 3 + counts[3:].index(max(counts[3:]))]
+    assert [sample.name for sample in figure.telling(train, 2)] == [train[index].name for index in firsts]
     for row, sample in zip(shown["cells"], split, strict=True):
         assert np.array_equal(row[0][1], sample.image)
         truth = np.array([spec.rgb for spec in split.classes], np.uint8)[sample.labels]
