@@ -192,3 +192,29 @@ def test_a_bundle_from_before_calibration_loads(bundle, tmp_path):
         return body | {"sha256": _digest(body, tensors)}
 
     assert load(rewritten(bundle, tmp_path, older)).facts.calibration is None
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("version",), "x"),
+        (("facts", "licence"), 7),
+        (("facts", "dtype"), []),
+        (("library",), None),
+        (("network",), []),
+        (("network", "encoder"), {}),
+        (("classes", 0, "color"), True),
+    ],
+)
+def test_a_wrong_document_under_a_digest_that_fits_is_refused_with_a_remedy(bundle, tmp_path, place, value):
+    def wrong(body):
+        inner = body
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = value
+        del body["sha256"]
+        return body | {"sha256": _digest(body, load_file(bundle))}
+
+    with pytest.raises(BundleError, match="description is wrong") as caught:
+        load(rewritten(bundle, tmp_path, wrong))
+    assert caught.value.remedy

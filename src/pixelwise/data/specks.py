@@ -63,7 +63,7 @@ def holes_error(masks: Sequence[tuple[Path, Specks]]) -> MaskError:
     file, worst = max(masks, key=lambda found: len(found[1].rows))
     row, column = int(worst.rows[0]), int(worst.columns[0])
     return MaskError(
-        f"{sum(specks.count for _, specks in masks)} holes of up to {MOST} unlabelled pixels inside one class, in "
+        f"{sum(specks.count for _, specks in masks):,} holes of up to {MOST} unlabelled pixels inside one class, in "
         f"{len(masks)} masks; most in this one: {len(worst.rows)} pixels, first at row {row}, column {column}",
         file=file,
         code="mask-specks",

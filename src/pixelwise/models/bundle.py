@@ -259,7 +259,11 @@ def _parse(path: Path, text: str, tensors: dict[str, Tensor]) -> _Document:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"its description is wrong at {place}: {first['msg']}", file=path) from error
+        raise BundleError(
+            f"its description is wrong at {place}: {first['msg']}",
+            file=path,
+            remedy="save the model again with pixelwise; a bundle is not edited by hand",
+        ) from error
 
 
 def _fill_weights(path: Path, model: Network, tensors: dict[str, Tensor]) -> None:
@@ -272,6 +276,7 @@ def _fill_weights(path: Path, model: Network, tensors: dict[str, Tensor]) -> Non
             raise BundleError(
                 f"{what} {len(names)} of the tensors of {model.name} on {model.encoder_name}: {listed}",
                 file=path,
+                remedy="save the model again with pixelwise",
             )
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
     if broken:
