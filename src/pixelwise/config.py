@@ -28,7 +28,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         # ValueError: no UTF-8, or a date that does not exist
         raise OptionError(
-            f"cannot be read as YAML: {error}", file=path, remedy="mend or choose another"
+            f"cannot be read as YAML: {in_a_line(error)}", file=path, remedy="mend or choose another"
         ) from error
     if value is None:
         return {}
@@ -54,7 +54,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
             value = yaml.safe_load(text)
         except (ValueError, yaml.YAMLError, RecursionError) as error:
             # ValueError: a date that does not exist
-            raise OptionError(f"--set {setting!r}: {error}", remedy="quote the value") from error
+            raise OptionError(f"--set {setting!r}: {in_a_line(error)}", remedy="quote the value") from error
         place = nested
         *folders, leaf = key.split(".")
         for folder in folders:
@@ -104,10 +104,20 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise OptionError(
-            f"{name} is {value!r}: {first['msg']}", remedy=f"allowed: {_describe(hint)}"
-        ) from error
+        raise OptionError(f"{name} is {value!r}", remedy=f"allowed: {_describe(hint)}") from error
+
+
+def in_a_line(error: Exception) -> str:
+    """What went wrong and where, from a YAML parser's message of many lines.
+
+    >>> try: yaml.safe_load("a: [1")
+    ... except yaml.YAMLError as error: in_a_line(error)
+    "expected ',' or ']', but got '<stream end>' in line 1, column 7"
+    """
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        mark = error.problem_mark
+        return f"{error.problem} in line {mark.line + 1}, column {mark.column + 1}"
+    return " ".join(str(error).split())
 
 
 def _describe(hint: Any) -> str:

@@ -28,6 +28,8 @@ def test_the_list_of_commands_cuts_no_sentence_short(capsys):
         (["vectorize", "m.tif", "-o", "m.gpkg", "--min-area=big"], "--min-area 'big'", "give a number;"),
         (["areas", "m.tif", "--seed=-1"], "--seed '-1'", "give a value greater than or equal to 0; see"),
         (["train", "x", "--set"], "--set", "see `pixelwise train --help`"),
+        (["predict", "m", "x", "-o", "y", "--spread", "cloud"], "--spread cloud", "allowed: local, ray"),
+        (["calibrate", "m", "x", "-o", "y", "--share", "2"], "--share is 2", "between 0 and 1"),
     ],
 )
 def test_a_mistyped_command_line_says_what_it_was_and_which_help_to_see(capsys, arguments, found, remedy):

@@ -42,6 +42,8 @@ def calibrate(  # noqa: PLR0913  the command line has more options than a functi
         raise OptionError(
             f"{out} is a folder", remedy="give the name of a new file: -o calibrated.safetensors"
         )
+    if not 0 < share < 1:
+        raise OptionError(f"--share is {share:g}", remedy="a share lies between 0 and 1, such as 0.9")
     network = load(model)
     facts = facts_of(network)
     dataset = open_data(data, classes, splits, seed=seed, stored=facts.split)

@@ -109,6 +109,8 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
 
     if not objects and (skip or min_area != 1):
         raise OptionError("--skip and --min-area say which objects are written", remedy="add --objects")
+    if spread not in (None, "local", "ray"):
+        raise OptionError(f"--spread {spread}", remedy="allowed: local, ray")
     if spread is None and (workers is not None or ray_address is not None):
         raise OptionError(
             "--workers and --ray-address say how scenes are spread",
