@@ -112,7 +112,7 @@ def in_a_line(error: Exception) -> str:
 
     >>> try: yaml.safe_load("a: [1")
     ... except yaml.YAMLError as error: in_a_line(error)
-    "expected ',' or ']', but got '<stream end>' in line 1, column 7"
+    "expected ',' or ']', but got '<stream end>' in line 1, column 6"
     """
     if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
         mark = error.problem_mark

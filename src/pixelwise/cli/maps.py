@@ -11,7 +11,7 @@ import typer
 
 from pixelwise.cli.averaging import Averaging, parse_scales
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.scenes import SceneSettings, map_all, parse_overlap, scene_dict, summary
+from pixelwise.cli.scenes import SceneSettings, check_spread, map_all, parse_overlap, scene_dict, summary
 from pixelwise.cli.shift import ShiftCheck, warn_of_shift
 from pixelwise.cli.terms import Json, Model, emit
 from pixelwise.errors import OptionError
@@ -109,13 +109,7 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
 
     if not objects and (skip or min_area != 1):
         raise OptionError("--skip and --min-area say which objects are written", remedy="add --objects")
-    if spread not in (None, "local", "ray"):
-        raise OptionError(f"--spread {spread}", remedy="allowed: local, ray")
-    if spread is None and (workers is not None or ray_address is not None):
-        raise OptionError(
-            "--workers and --ray-address say how scenes are spread",
-            remedy="add --spread local or --spread ray",
-        )
+    check_spread(spread, workers, ray_address)
     averaging = Averaging(flips, parse_scales(scales), tuple(ensemble or ()), uncertainty)
     sureness = Sureness(confidence, label_sets)
     settings = SceneSettings(

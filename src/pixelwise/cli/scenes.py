@@ -36,6 +36,21 @@ def parse_overlap(text: str) -> Overlap:
     raise OptionError(f"--overlap {text!r}", remedy="give exact, blend, or a number of pixels such as 256")
 
 
+def check_spread(spread: str | None, workers: int | None, ray_address: str | None) -> None:
+    """What says how scenes are spread, judged before anything is loaded.
+
+    Raises:
+        OptionError: an unknown way, or options of a way that was not chosen.
+    """
+    if spread not in (None, "local", "ray"):
+        raise OptionError(f"--spread {spread}", remedy="allowed: local, ray")
+    if spread is None and (workers is not None or ray_address is not None):
+        raise OptionError(
+            "--workers and --ray-address say how scenes are spread",
+            remedy="add --spread local or --spread ray",
+        )
+
+
 @dataclass(frozen=True)
 class SceneSettings:
     """What the command line says about scenes."""
