@@ -82,7 +82,7 @@ def localize_all(
 
     def answer(pixels: Tensor) -> tuple[Tensor, Tensor]:
         logits, boxes = model(model.prepare(pixels))
-        return logits, boxes
+        return logits, boxes.clamp(0, 1)
 
     with computed(model, images, precision, answer) as (logits, boxes):
         return as_array(probabilities(logits)), as_array(boxes.float())

@@ -62,12 +62,14 @@ class Localizer(Network):
         values = encoder.levels[-1].channels * PLACES**2
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(PLACES), nn.Flatten(), nn.Dropout(options.dropout))
         self.head = nn.Linear(values, len(classes))
-        self.box = nn.Sequential(nn.Linear(values, 4), nn.Sigmoid())
+        self.box = nn.Linear(values, 4)  # no sigmoid: of so many inputs it saturates in one step and learns no more
+        nn.init.zeros_(self.box.weight)
+        nn.init.constant_(self.box.bias, 0.5)  # the middle half of the image
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images [N, C, H, W] to logits [N, K] and boxes [N, 4].
 
-        A box is (centre row, centre column, height, width), each in 0..1 of the image.
+        A box is (centre row, centre column, height, width), each in 0..1 of the image, but for a network that errs.
         """
         self.check(images)
         values = self.pool(self.deepest(images))

@@ -57,6 +57,8 @@ class TrainOptions:
         epochs: Passes over the training images.
         size: Rows and columns of the training crops; None takes the median image, at most 512 x 512.
         batch: Images per step.
+        accumulate: Gradient accumulation: a step takes its batch in so many parts, one after the other, in as much
+            less memory; batch normalisation sees a part.
         seed: Of everything random.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
         precision: `auto` times a few steps in float32 and bfloat16 and takes the quicker.
@@ -75,6 +77,7 @@ class TrainOptions:
     epochs: float | None = None
     size: tuple[int, int] | None = None
     batch: int = 8
+    accumulate: int = 1
     seed: int = 0
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -105,6 +108,7 @@ class TrainOptions:
             _within("size", max(self.size), 1, 16384)
         check_names(self.model, self.encoder)  # before the data are read, which may take long
         _within("batch", self.batch, 1, 4096)
+        _within("accumulate", self.accumulate, 1, self.batch)
         _within("seed", self.seed, 0, 2**31 - 1)
         _within("coarse", self.coarse, 0, 0.95)
         _within("validations", self.validations, 1, 10000)

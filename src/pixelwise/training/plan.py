@@ -70,9 +70,11 @@ def crop_size(sizes: Sequence[Size], options: TrainOptions, stride: int) -> Size
         rows, columns = (sorted(size[axis] for size in sizes)[middle] for axis in (0, 1))
         size = (min(rows, LARGEST_CROP), min(columns, LARGEST_CROP))
     smallest = size if options.coarse == 0 else half(size)
-    if options.batch * -(-smallest[0] // stride) * -(-smallest[1] // stride) < 2:
+    at_once = options.batch // options.accumulate
+    if at_once * -(-smallest[0] // stride) * -(-smallest[1] // stride) < 2:
+        parts = f" in {options.accumulate} parts" if options.accumulate > 1 else ""
         raise OptionError(
-            f"batch {options.batch} with crops of {smallest[0]} x {smallest[1]} leaves one value per channel at "
+            f"batch {options.batch}{parts} with crops of {smallest[0]} x {smallest[1]} leaves one value per channel at "
             f"stride {stride}, too few for batch normalisation",
             remedy="raise batch to 2 or more, or size above the stride",
         )

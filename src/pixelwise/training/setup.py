@@ -81,6 +81,7 @@ def prepare(
         loss=options.loss,
         weights=weights,
         transfer=transfer,
+        accumulate=options.accumulate,
     )
     session = Session(
         folder, data, options, log, network, average, loader, stepper, plan, position, digest, began
@@ -119,7 +120,13 @@ def make_plan(
         batch = loader.batch(0, half(size) if coarse else size, coarse=coarse)
         making = clock() - batch_began
         costs[coarse] = making + time_steps(
-            network, task, batch, precision=precision, loss=options.loss, clock=clock
+            network,
+            task,
+            batch,
+            precision=precision,
+            loss=options.loss,
+            clock=clock,
+            accumulate=options.accumulate,
         )
     budget = options.minutes * 60
     count, per_image = 0, 0.0

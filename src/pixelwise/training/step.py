@@ -21,7 +21,12 @@ from pixelwise.training.transfer import Transfer
 
 
 class Stepper:
-    """Forward, backward, update."""
+    """Forward, backward, update.
+
+    The batch goes through the network in `accumulate` parts, one after the other, whose gradients are added: memory
+    of a part, the update of the whole but for batch normalisation and means over labelled pixels, which see a part
+    at a time.
+    """
 
     def __init__(
         self,
@@ -33,6 +38,7 @@ class Stepper:
         loss: LossOptions,
         weights: Tensor | None,
         transfer: Transfer | None = None,
+        accumulate: int = 1,
     ) -> None:
         self.network = network
         self.task = task
@@ -42,6 +48,7 @@ class Stepper:
         self.device = next(network.parameters()).device
         self.weights = None if weights is None else weights.to(self.device)
         self.transfer = transfer
+        self.accumulate = accumulate
 
     def run(self, batch: Batch, *, lr: float, progress: float = 0.0) -> float:
         """One update of the weights; returns the loss, which the caller checks to be finite.
@@ -57,14 +64,19 @@ class Stepper:
         labels = batch.labels.to(self.device, non_blocking=True)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            outputs = self.task.forward(self.network, images)
-        loss = self.task.loss(outputs, images, labels, self.loss, self.weights)
-        value = float(loss.detach())
-        if math.isfinite(value):  # a broken loss must not reach the weights
-            self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
+        value = 0.0
+        for part, truth in zip(
+            images.tensor_split(self.accumulate), labels.tensor_split(self.accumulate), strict=True
+        ):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                outputs = self.task.forward(self.network, part)
+            loss = self.task.loss(outputs, part, truth, self.loss, self.weights) * (len(part) / len(images))
+            value += float(loss.detach())
+            if not math.isfinite(value):  # a broken loss must not reach the weights
+                return value
             loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
+        self.optimizer.step()
         return value
 
 
@@ -77,11 +89,13 @@ def time_steps(
     loss: LossOptions,
     clock: Clock = time.perf_counter,
     repeats: int = 2,
+    accumulate: int = 1,
 ) -> float:
     """Median seconds of a step on a throw-away copy of the network, after one step to warm up."""
     twin = copy.deepcopy(network).train()
+    optimizer = make_optimizer(twin, OptimOptions())
     stepper = Stepper(
-        twin, task, make_optimizer(twin, OptimOptions()), precision=precision, loss=loss, weights=None
+        twin, task, optimizer, precision=precision, loss=loss, weights=None, accumulate=accumulate
     )
     seconds = []
     for _ in range(repeats + 1):
