@@ -5,6 +5,7 @@ import json
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
 import pixelwise as pw
 from pixelwise.data.transforms import AugmentOptions
@@ -14,9 +15,10 @@ from pixelwise.losses import LossOptions
 from pixelwise.models.autoencoder import Autoencoder, AutoencoderOptions
 from pixelwise.models.bundle import load_network
 from pixelwise.models.classifier import Classifier, ClassifierOptions
-from pixelwise.models.localizer import Localizer
+from pixelwise.models.localizer import Localizer, LocalizerOptions
+from pixelwise.models.tasks import build_localizer
 from pixelwise.training.options import TrainOptions
-from pixelwise.training.tasks import TASKS
+from pixelwise.training.tasks import TASKS, Localize
 
 QUICK = {"batch": 4, "size": (32, 32), "precision": "float32", "validations": 2, "checkpoint_seconds": 60}
 
@@ -69,6 +71,16 @@ def test_an_autoencoder_explains_most_of_the_stripes(stripes, tmp_path):
     assert run.measure == "explained_variance"
     assert run.score > 0.5
     assert isinstance(load_network(run.folder), Autoencoder)
+
+
+def test_a_box_that_has_gone_astray_can_come_back():
+    network = build_localizer(classes=3, options=LocalizerOptions(encoder_width=0.125)).train()
+    labels = torch.zeros(2, 64, 64, dtype=torch.uint8)
+    with torch.no_grad():
+        network.box.bias.fill_(30.0)  # a sigmoid would be 1 to the last bit, and its gradient nothing
+    outputs = Localize().forward(network, torch.randn(2, 3, 64, 64))
+    Localize().loss(outputs, torch.zeros(0), labels, LossOptions(), None).backward()
+    assert (network.box.bias.grad > 0.1).all()
 
 
 def test_a_localizer_finds_the_largest_object(shapes, tmp_path):

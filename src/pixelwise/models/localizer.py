@@ -62,7 +62,8 @@ class Localizer(Network):
         values = encoder.levels[-1].channels * PLACES**2
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(PLACES), nn.Flatten(), nn.Dropout(options.dropout))
         self.head = nn.Linear(values, len(classes))
-        self.box = nn.Linear(values, 4)  # no sigmoid: of so many inputs it saturates in one step and learns no more
+        # no sigmoid: of so many inputs it saturates in one step and learns no more
+        self.box = nn.Linear(values, 4)
         nn.init.zeros_(self.box.weight)
         nn.init.constant_(self.box.bias, 0.5)  # the middle half of the image
 
