@@ -75,7 +75,7 @@ def test_an_autoencoder_explains_most_of_the_stripes(stripes, tmp_path):
 
 def test_a_box_that_has_gone_astray_can_come_back():
     network = build_localizer(classes=3, options=LocalizerOptions(encoder_width=0.125)).train()
-    labels = torch.zeros(2, 64, 64, dtype=torch.uint8)
+    labels = torch.ones(2, 64, 64, dtype=torch.uint8)
     with torch.no_grad():
         network.box.bias.fill_(30.0)  # a sigmoid would be 1 to the last bit, and its gradient nothing
     outputs = Localize().forward(network, torch.randn(2, 3, 64, 64))
