@@ -34,7 +34,7 @@ def test_dump_and_fill_are_inverse():
         ("optim.lr=-1", "give a number"),
         ("batch=0", "batch is 0"),
         ("batch=2.5", "batch is 2.5"),
-        ("loss.overlap=focal", "'dice' or 'iou'"),
+        ("loss.overlap=focal", "allowed: dice, iou"),
         ("augment.scale=[2, 1]", "smallest <= largest"),
         ("minutes", "--set name=value"),
         ("seed=2020-13-45", "quote the value"),  # YAML takes it for a date

@@ -189,7 +189,7 @@ def test_what_is_refused(model, shapes, tmp_path, capsys):
     assert run(["calibrate", str(model), str(shapes), "-o", out, "--split", "all"]) == 2
     assert "give train, val or test" in capsys.readouterr().err
     assert run(["calibrate", str(model), str(shapes), "-o", out, "--split", "train", "--share", "2"]) == 2
-    assert "share of 2" in capsys.readouterr().err
+    assert "--share is 2" in capsys.readouterr().err
 
 
 def test_training_ends_with_it(shapes, tmp_path):

@@ -28,7 +28,7 @@ def test_the_list_of_commands_cuts_no_sentence_short(capsys):
         (["vectorize", "m.tif", "-o", "m.gpkg", "--min-area=big"], "--min-area 'big'", "give a number;"),
         (["areas", "m.tif", "--seed=-1"], "--seed '-1'", "give a value greater than or equal to 0; see"),
         (["train", "x", "--set"], "--set", "see `pixelwise train --help`"),
-        (["predict", "m", "x", "-o", "y", "--spread", "cloud"], "--spread cloud", "allowed: local, ray"),
+        (["predict", "m", "x", "-o", "y", "--spread", "cloud"], "--spread cloud", "known: local, ray"),
         (["calibrate", "m", "x", "-o", "y", "--share", "2"], "--share is 2", "between 0 and 1"),
     ],
 )

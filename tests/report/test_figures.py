@@ -89,5 +89,9 @@ def test_importing_the_reports_does_not_load_the_drawing_libraries() -> None:
 
 
 def test_drawing_opens_no_window_system() -> None:
-    curves_figure(training_rows(3))
-    assert "matplotlib.pyplot" not in sys.modules
+    code = (
+        "import sys; from pixelwise.report.figures import curves_figure;"
+        "curves_figure([{'step': k, 'seconds': 2.0 * k, 'loss': 1.0, 'lr': 0.1} for k in range(3)]);"
+        "sys.exit('matplotlib' not in sys.modules or 'matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelwise.errors import DataError, OptionError
+from pixelwise.errors import DataError, OptionError, close_matches
 
 if TYPE_CHECKING:
     from pixelwise.infer.maps import Sureness
@@ -42,13 +42,16 @@ def check_spread(spread: str | None, workers: int | None, ray_address: str | Non
     Raises:
         OptionError: an unknown way, or options of a way that was not chosen.
     """
-    if spread not in (None, "local", "ray"):
-        raise OptionError(f"--spread {spread}", remedy="allowed: local, ray")
-    if spread is None and (workers is not None or ray_address is not None):
-        raise OptionError(
-            "--workers and --ray-address say how scenes are spread",
-            remedy="add --spread local or --spread ray",
-        )
+    from pixelwise.infer.spread import PLACES
+
+    if spread is None:
+        if workers is not None or ray_address is not None:
+            raise OptionError(
+                "--workers and --ray-address say how scenes are spread",
+                remedy="add --spread local or --spread ray",
+            )
+    elif spread not in PLACES:
+        raise OptionError(f"--spread {spread}", remedy=close_matches(spread, PLACES))
 
 
 @dataclass(frozen=True)
