@@ -1,6 +1,7 @@
 """Speed and memory of mapping scenes that grow in height: U-Net on ResNet18, six classes, random weights.
 
-    python benchmarks/scene.py [--width 20000] [--heights 5000 10000] [--engine eager] [--network] [--out FILE]
+    python benchmarks/scene.py [--width 20000] [--heights 5000 10000] [--engine eager]
+                               [--precision float32] [--network] [--out FILE]
 
 Every height runs in a process of its own. What is measured is a whole `predict_scene`: reading a tiled, deflated
 RGB GeoTIFF of noise on shapes, the network, and writing the finished Cloud-Optimized GeoTIFF. Peak memory is that of
@@ -63,7 +64,7 @@ def network_seconds(running: Any, size: tuple[int, int], tiles: int) -> float:
     return total
 
 
-def measure(scene: Path, out: Path, engine: str, width: int) -> dict[str, object]:
+def measure(scene: Path, out: Path, engine: str, precision: str, width: int) -> dict[str, object]:
     """One map in this process; with the width of the scene, the network alone as well."""
     import torch
 
@@ -73,7 +74,7 @@ def measure(scene: Path, out: Path, engine: str, width: int) -> dict[str, object
 
     torch.manual_seed(0)
     model = build("unet", encoder="resnet18", classes=6).eval()
-    running = open_engine(model, engine)
+    running = open_engine(model, engine, precision=precision)
     if width:
         running(np.zeros((512, 512, 3), np.uint8))  # what is prepared at the first image
     began = time.monotonic()
@@ -103,12 +104,17 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=20_000)
     parser.add_argument("--heights", type=int, nargs="+", default=[5_000, 10_000])
     parser.add_argument("--engine", default="eager")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--network", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", type=Path, nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(measure(*given.one, given.engine, given.width if given.network else 0)))
+        print(
+            json.dumps(
+                measure(*given.one, given.engine, given.precision, given.width if given.network else 0)
+            )
+        )
         return
     runs = []
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +122,13 @@ def main() -> None:
             scene, out = Path(folder) / f"{height}.tif", Path(folder) / f"{height}_map.tif"
             write_scene(scene, height, given.width)
             command = [sys.executable, __file__, "--one", str(scene), str(out), "--engine", given.engine]
-            command += ["--width", str(given.width), *(["--network"] if given.network else [])]
+            command += [
+                "--precision",
+                given.precision,
+                "--width",
+                str(given.width),
+                *(["--network"] if given.network else []),
+            ]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             runs.append({"height": height, "width": given.width} | json.loads(done.stdout))
             print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
@@ -125,6 +137,7 @@ def main() -> None:
     peaks = [run["peak_gib"] for run in runs]
     document = {
         "engine": given.engine,
+        "precision": given.precision,
         "network": "unet on resnet18, 6 classes",
         "cores": os.cpu_count(),
         "machine": platform.machine(),
