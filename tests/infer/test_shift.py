@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import pixelwise as pw
+from pixelwise.geo.raster import write_geotiff
 from pixelwise.infer.shift import input_shift
 from pixelwise.infer.shiftcheck import check_inputs, judged_together
 from pixelwise.models.bundle import BundleFacts, load_network, save
@@ -134,6 +135,18 @@ def test_inputs_are_looked_at_and_summed_up(known: Segmenter, tmp_path: Path) ->
     assert any(line.startswith("1 of 4 inputs") and "3 2 1" in line for line in found.warnings())
     assert [one["input"] for one in found.as_dict()["unlike"]] == ["swapped.png"]
     assert check_inputs(known, [tmp_path / "none"], tmp_path.parent / "out").reports == ()
+
+
+def test_scenes_elsewhere_do_not_take_the_place_of_those_here(
+    known: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rasterio")
+    here = tmp_path / "here.tif"
+    write_geotiff(here, land(9)[..., ::-1], origin=(5e5, 5e6), pixel_size=1, crs="EPSG:32631")
+    monkeypatch.setattr("pixelwise.infer.placed.LARGE", 16)
+    elsewhere = [Path(f"https://example.org/{number}.tif") for number in range(4)]
+    found = check_inputs(known, [*elsewhere, here], tmp_path.parent / "out")
+    assert {name for name, _ in found.reports} == {"here.tif"}
 
 
 def test_images_that_say_little_each_say_it_together(known: Segmenter, tmp_path: Path) -> None:
