@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pixelwise.errors import OptionError, OutputError, UnreadableError
-from pixelwise.infer.journal import LINES
+from pixelwise.infer.journal import AVERAGES, LINES
 from pixelwise.infer.predictor import predict
 from pixelwise.infer.scenes import SceneOptions, SceneProgress, predict_scene
 from pixelwise.infer.windows import TileOptions
@@ -110,18 +110,24 @@ def test_damaged_tiles_are_made_again(model: Segmenter, tmp_path: Path) -> None:
     assert np.array_equal(read(tmp_path / "b.tif"), read(tmp_path / "whole.tif"))
 
 
-def test_averages_over_the_scene_are_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("damaged", "stages"), [(False, {"tiles", "writing"}), (True, {"averages", "tiles", "writing"})]
+)
+def test_averages_over_the_scene_are_kept(damaged: bool, stages: set[str], tmp_path: Path) -> None:
     torch.manual_seed(0)
     options = NetworkOptions(encoder_width=0.125, decoder_channels=(16, 8), rates=(1, 2))
     model = build("deeplabv3plus", encoder="resnet18", classes=3, options=options).eval()
     image = picture(1600, 40)
     scene = write(tmp_path / "a.tif", image)
     interrupted(model, scene, tmp_path / "b.tif", 1, SceneOptions(TILES))
+    kept = tmp_path / "b.tif.work" / AVERAGES
+    if damaged:
+        kept.write_bytes(kept.read_bytes()[:-30])
     told: list[SceneProgress] = []
     predict_scene(
         model, scene, tmp_path / "b.tif", options=SceneOptions(TILES, resume=True), progress=told.append
     )
-    assert {one.stage for one in told} == {"tiles", "writing"}
+    assert {one.stage for one in told} == stages
     assert (read(tmp_path / "b.tif") == predict(model, image)).mean() > 0.9999
 
 

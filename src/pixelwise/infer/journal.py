@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import shutil
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,12 +105,12 @@ class Journal:
             yield tile.core, values.reshape(-1, *shape)[index]
 
     def averages(self) -> dict[str, NDArray[np.float32]]:
-        """What a first pass has found, if it was kept."""
-        file = self.folder / AVERAGES
-        if not file.exists():
+        """What a first pass has found; nothing if it was not kept or its file has been damaged."""
+        try:
+            with np.load(io.BytesIO((self.folder / AVERAGES).read_bytes()), allow_pickle=False) as values:
+                return {name: values[name] for name in values.files}
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile):
             return {}
-        with np.load(file, allow_pickle=False) as values:
-            return {name: values[name] for name in values.files}
 
     def keep_averages(self, values: dict[str, NDArray[np.float32]]) -> None:
         """Keep what a first pass has found."""
