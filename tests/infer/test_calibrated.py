@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,7 @@ from pixelwise.infer.tiled import TiledNetwork
 from pixelwise.infer.windows import ArrayReader, TileOptions, Wanted
 from pixelwise.models.bundle import BundleFacts
 from pixelwise.models.calibration import Calibration
-from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.segmenter import Segmenter
-from pixelwise.models.zoo import build
 from pixelwise.types import Image
 
 EACH = (2.5, 0.5, 1.3)
@@ -29,23 +28,6 @@ def facts(temperatures: tuple[float, ...]) -> BundleFacts:
     return BundleFacts(calibration=found)
 
 
-def picture(height: int, width: int) -> Image:
-    small = np.random.default_rng(0).integers(0, 256, (-(-height // 8), -(-width // 8), 3), dtype=np.uint8)
-    return np.kron(small, np.ones((8, 8, 1), np.uint8))[:height, :width]
-
-
-@pytest.fixture
-def model() -> Segmenter:
-    torch.manual_seed(0)
-    net = build("unet", classes=3, options=NetworkOptions(decoder_channels=(8, 8))).eval()
-    image = torch.from_numpy(picture(96, 96)).permute(2, 0, 1)[None]
-    with torch.no_grad():
-        std, mean = torch.std_mean(net(net.prepare(image)), dim=(0, 2, 3))
-        net.head.weight *= 2 / std[:, None, None, None]
-        net.head.bias.copy_((net.head.bias - mean) * 2 / std)
-    return net
-
-
 def whole(model: Segmenter, image: Image, temperatures: tuple[float, ...]) -> np.ndarray:
     """The largest probability by torch alone."""
     with torch.no_grad():
@@ -57,7 +39,10 @@ def whole(model: Segmenter, image: Image, temperatures: tuple[float, ...]) -> np
 @pytest.mark.parametrize("size", [(50, 70), (600, 800)])  # without and with kernels
 @pytest.mark.parametrize("temperatures", [(1.8,), EACH])
 def test_confidence_takes_the_temperatures_and_labels_stay(
-    model: Segmenter, size: tuple[int, int], temperatures: tuple[float, ...]
+    model: Segmenter,
+    size: tuple[int, int],
+    temperatures: tuple[float, ...],
+    picture: Callable[[int, int], Image],
 ) -> None:
     image = picture(*size)
     before = predict_with_confidence(model, image)
@@ -73,7 +58,7 @@ def test_confidence_takes_the_temperatures_and_labels_stay(
 
 
 @pytest.mark.parametrize("overlap", ["exact", "blend"])
-def test_tiles_take_them_too(model: Segmenter, overlap: str) -> None:
+def test_tiles_take_them_too(model: Segmenter, overlap: str, picture: Callable[[int, int], Image]) -> None:
     """One tile that holds the whole image: blending has nothing to fade, and tempers after it."""
     image = picture(96, 160)
     model.facts = facts(EACH)
@@ -84,7 +69,7 @@ def test_tiles_take_them_too(model: Segmenter, overlap: str) -> None:
     assert np.abs(piece.confidence / 255.0 - confidence)[piece.labels == expected].max() < 0.01
 
 
-def test_scenes_say_so(model: Segmenter, tmp_path: Path) -> None:
+def test_scenes_say_so(model: Segmenter, tmp_path: Path, picture: Callable[[int, int], Image]) -> None:
     rasterio = pytest.importorskip("rasterio")
     from pixelwise.infer.scenes import SceneOptions, predict_scene
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,7 @@ from pixelwise.infer.tiled import TiledNetwork
 from pixelwise.infer.windows import ArrayReader, TileOptions, Wanted, Window
 from pixelwise.models.bundle import BundleFacts, save
 from pixelwise.models.calibration import Calibration
-from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.segmenter import Segmenter
-from pixelwise.models.zoo import build
 from pixelwise.ops.labelsets import set_sizes
 from pixelwise.types import Image
 
@@ -49,22 +48,10 @@ def facts(
     )
 
 
-def picture(height: int, width: int) -> Image:
-    small = np.random.default_rng(0).integers(0, 256, (-(-height // 8), -(-width // 8), 3), dtype=np.uint8)
-    return np.kron(small, np.ones((8, 8, 1), np.uint8))[:height, :width]
-
-
 @pytest.fixture
-def model() -> Segmenter:
-    torch.manual_seed(0)
-    net = build("unet", classes=3, options=NetworkOptions(decoder_channels=(8, 8))).eval()
-    image = torch.from_numpy(picture(96, 96)).permute(2, 0, 1)[None]
-    with torch.no_grad():
-        std, mean = torch.std_mean(net(net.prepare(image)), dim=(0, 2, 3))
-        net.head.weight *= 2 / std[:, None, None, None]
-        net.head.bias.copy_((net.head.bias - mean) * 2 / std)
-    net.facts = facts()
-    return net
+def model(model: Segmenter) -> Segmenter:
+    model.facts = facts()
+    return model
 
 
 @given(
@@ -94,7 +81,9 @@ def test_sizes_are_those_of_the_softmax(seed: int, classes: int, threshold: floa
 
 
 @pytest.mark.parametrize("size", [(50, 70), (300, 400)])  # without and with kernels
-def test_sizes_of_an_image_and_its_tiles(model: Segmenter, size: tuple[int, int]) -> None:
+def test_sizes_of_an_image_and_its_tiles(
+    model: Segmenter, size: tuple[int, int], picture: Callable[[int, int], Image]
+) -> None:
     image = picture(*size)
     running = Running(model)
     labels, sure, sizes = running.with_sets(image)
@@ -117,14 +106,16 @@ class Holed(ArrayReader):
         return Window(window.image, np.broadcast_to(rows, window.image.shape[:2]))
 
 
-def test_nothing_is_in_the_set_where_there_is_no_data(model: Segmenter) -> None:
+def test_nothing_is_in_the_set_where_there_is_no_data(
+    model: Segmenter, picture: Callable[[int, int], Image]
+) -> None:
     (piece,) = TiledNetwork(model, (96, 64)).run(Holed(picture(96, 64)), want=Wanted(True, True))
     assert (piece.sets[:48] == 0).all()
     assert (piece.sets[48:] > 0).all()
     assert (piece.confidence[48:] > 0).all()
 
 
-def test_pictures_of_sets(model: Segmenter, tmp_path: Path) -> None:
+def test_pictures_of_sets(model: Segmenter, tmp_path: Path, picture: Callable[[int, int], Image]) -> None:
     image = picture(60, 90)
     Pillow.fromarray(image).save(tmp_path / "a.png")
     predict_files(model, [tmp_path / "a.png"], tmp_path / "out", confidence=Sureness(sets=True))
@@ -134,7 +125,9 @@ def test_pictures_of_sets(model: Segmenter, tmp_path: Path) -> None:
     assert not (tmp_path / "out/confidence").exists()
 
 
-def test_scenes_get_a_band_of_sets(model: Segmenter, tmp_path: Path, capsys) -> None:
+def test_scenes_get_a_band_of_sets(
+    model: Segmenter, tmp_path: Path, capsys, picture: Callable[[int, int], Image]
+) -> None:
     rasterio = pytest.importorskip("rasterio")
     from pixelwise.infer.scenes import predict_scene
 
@@ -164,7 +157,9 @@ def test_scenes_get_a_band_of_sets(model: Segmenter, tmp_path: Path, capsys) -> 
         SceneOptions(TileOptions("blend"), sets=sets)
 
 
-def test_what_has_no_sets(model: Segmenter, tmp_path: Path, capsys) -> None:
+def test_what_has_no_sets(
+    model: Segmenter, tmp_path: Path, capsys, picture: Callable[[int, int], Image]
+) -> None:
     Pillow.fromarray(picture(40, 40)).save(tmp_path / "a.png")
     both = Averaged([model], Views(True))
     with pytest.raises(OptionError, match="one look by one model"):
