@@ -6,21 +6,16 @@ import json
 import os
 import resource
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from pixelwise.cli.app import run
 from pixelwise.infer import placed
-from pixelwise.models.bundle import save
-from pixelwise.models.interfaces import NetworkOptions
-from pixelwise.models.zoo import build
 
 rasterio = pytest.importorskip("rasterio")
 PLACE = {"crs": "EPSG:32631", "transform": rasterio.Affine(1, 0, 5, 0, -1, 9)}
@@ -28,24 +23,6 @@ PLACE = {"crs": "EPSG:32631", "transform": rasterio.Affine(1, 0, 5, 0, -1, 9)}
 
 def picture(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(2).integers(1, 256, (height, width, 3), dtype=np.uint8)
-
-
-def tif(path: Path, image: NDArray[Any], **profile: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    size = {"height": image.shape[0], "width": image.shape[1], "count": image.shape[2]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(path, "w", driver="GTiff", dtype="uint8", **size, **profile) as target:
-            target.write(np.moveaxis(image, 2, 0))
-    return path
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    options = NetworkOptions(decoder_channels=(6,))
-    net = build("fullres", encoder="image", classes=["road", "house"], options=options)
-    return save(net, tmp_path_factory.mktemp("bundle") / "net.safetensors")
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +48,13 @@ def small_disk(most: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("share", [0.5, 0.02])
-def test_a_torn_scene(share: float, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_torn_scene(
+    share: float,
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tif: Callable[..., Path],
+) -> None:
     scene = tif(tmp_path / "in" / "a.tif", picture(600, 300), **PLACE)
     whole = scene.read_bytes()
     scene.write_bytes(whole[: int(len(whole) * share)])
@@ -84,7 +67,10 @@ def test_a_torn_scene(share: float, bundle: Path, tmp_path: Path, capsys: pytest
 
 
 def test_a_scene_without_coordinate_system_gives_a_map_without_one(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tif: Callable[..., Path],
 ) -> None:
     scene = tif(tmp_path / "in" / "a.tif", picture(60, 70))
     with warnings.catch_warnings():
@@ -96,7 +82,12 @@ def test_a_scene_without_coordinate_system_gives_a_map_without_one(
     assert "nowhere where it lies" in capsys.readouterr().err
 
 
-def test_nothing_but_no_data(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_but_no_data(
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tif: Callable[..., Path],
+) -> None:
     scene = tif(tmp_path / "in" / "a.tif", np.zeros((60, 70, 3), np.uint8), nodata=0, **PLACE)
     assert run(["predict", str(bundle), str(scene), "-o", str(tmp_path / "out"), "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)["scenes"]
@@ -114,7 +105,12 @@ def test_nothing_but_no_data(bundle: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("shape", [(1, 3000), (3000, 1)])
-def test_one_row_or_one_column(shape: tuple[int, int], bundle: Path, tmp_path: Path) -> None:
+def test_one_row_or_one_column(
+    shape: tuple[int, int],
+    bundle: Path,
+    tmp_path: Path,
+    tif: Callable[..., Path],
+) -> None:
     scene = tif(tmp_path / "in" / "a.tif", picture(*shape), **PLACE)
     out = tmp_path / "out"
     assert run(["predict", str(bundle), str(scene), "-o", str(out)]) == 0
@@ -124,7 +120,12 @@ def test_one_row_or_one_column(shape: tuple[int, int], bundle: Path, tmp_path: P
     assert run(["vectorize", str(out / "labels" / "a.tif"), "-o", str(tmp_path / "a.fgb")]) == 0
 
 
-def test_a_disk_that_fills_up(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disk_that_fills_up(
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tif: Callable[..., Path],
+) -> None:
     scene = tif(tmp_path / "in" / "a.tif", picture(700, 700), **PLACE)
     out = tmp_path / "out"
     arguments = ["predict", str(bundle), str(scene), "-o", str(out)]
@@ -143,7 +144,10 @@ def test_a_disk_that_fills_up(bundle: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_maps_are_not_written_among_the_scenes(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tif: Callable[..., Path],
 ) -> None:
     scene = tif(tmp_path / "in" / "a.tif", picture(60, 70), **PLACE)
     before = scene.read_bytes()
@@ -154,7 +158,10 @@ def test_maps_are_not_written_among_the_scenes(
 
 
 def test_a_bundle_without_normalisation(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tif: Callable[..., Path],
 ) -> None:
     scene = tif(tmp_path / "in" / "a.tif", picture(60, 70), **PLACE)
     data = bundle.read_bytes()

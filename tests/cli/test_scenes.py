@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from pixelwise.cli.app import run
@@ -18,9 +16,7 @@ from pixelwise.cli.scenes import parse_overlap
 from pixelwise.errors import OptionError
 from pixelwise.infer import placed
 from pixelwise.infer.windows import TileOptions
-from pixelwise.models.bundle import load, save
-from pixelwise.models.interfaces import NetworkOptions
-from pixelwise.models.zoo import build
+from pixelwise.models.bundle import load
 
 rasterio = pytest.importorskip("rasterio")
 PLACE = {"crs": "EPSG:32631", "transform": rasterio.Affine(1, 0, 5, 0, -1, 9)}
@@ -28,24 +24,6 @@ PLACE = {"crs": "EPSG:32631", "transform": rasterio.Affine(1, 0, 5, 0, -1, 9)}
 
 def picture(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def tif(path: Path, image: NDArray[Any], **place: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    profile = {"driver": "GTiff", "height": image.shape[0], "width": image.shape[1], "count": image.shape[2]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(path, "w", dtype=image.dtype.name, **profile, **place) as target:
-            target.write(np.moveaxis(image, 2, 0))
-    return path
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    options = NetworkOptions(decoder_channels=(6,))
-    net = build("fullres", encoder="image", classes=["road", "house"], options=options)
-    return save(net, tmp_path_factory.mktemp("bundle") / "net.safetensors")
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +38,10 @@ def below(folder: Path) -> list[str]:
 
 
 def test_images_and_scenes_side_by_side(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tif: Callable[..., Path],
 ) -> None:
     inputs = tmp_path / "in"
     tif(inputs / "large.tif", picture(60, 70), **PLACE)
@@ -90,7 +71,11 @@ def test_images_and_scenes_side_by_side(
         assert scene.tags()["PIXELWISE_BUNDLE_SHA256"] == load(bundle).digest
 
 
-def test_several_scenes_of_one_name(bundle: Path, tmp_path: Path) -> None:
+def test_several_scenes_of_one_name(
+    bundle: Path,
+    tmp_path: Path,
+    tif: Callable[..., Path],
+) -> None:
     for folder in ("a", "b"):
         tif(tmp_path / "in" / folder / "scene.tif", picture(60, 70), **PLACE)
     assert run(["predict", str(bundle), str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
@@ -98,7 +83,10 @@ def test_several_scenes_of_one_name(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_one_bad_scene_does_not_stop_the_others(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tif: Callable[..., Path],
 ) -> None:
     for name in ("a", "c"):
         tif(tmp_path / "in" / f"{name}.tif", picture(60, 70), **PLACE)
@@ -121,7 +109,10 @@ def test_one_bad_scene_does_not_stop_the_others(
 
 
 def test_no_scene_that_can_be_mapped(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tif: Callable[..., Path],
 ) -> None:
     for name in ("a", "b"):
         tif(tmp_path / "in" / f"{name}.tif", picture(60, 70)[:, :, :2], **PLACE)
@@ -129,7 +120,12 @@ def test_no_scene_that_can_be_mapped(
     assert "none of 2 scenes" in capsys.readouterr().err
 
 
-def test_a_list_of_scenes_is_spread(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_of_scenes_is_spread(
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tif: Callable[..., Path],
+) -> None:
     for name in ("a", "b", "c"):
         tif(tmp_path / "in" / f"{name}.tif", picture(60, 70), **PLACE)
     listed = tmp_path / "scenes.txt"
@@ -144,7 +140,11 @@ def test_a_list_of_scenes_is_spread(bundle: Path, tmp_path: Path, capsys: pytest
     assert "a.tif: 0.0 Mpx to compute" in capsys.readouterr().err
 
 
-def test_a_mosaic_is_one_scene(bundle: Path, tmp_path: Path) -> None:
+def test_a_mosaic_is_one_scene(
+    bundle: Path,
+    tmp_path: Path,
+    tif: Callable[..., Path],
+) -> None:
     image = picture(60, 70)
     tif(tmp_path / "in" / "whole.tif", image, **PLACE)
     for name, left, right in (("west", 0, 40), ("east", 40, 70)):
@@ -174,7 +174,11 @@ def test_lists_of_nothing_are_refused(
     assert "list" in capsys.readouterr().err
 
 
-def test_finished_scenes_stay_with_resume(bundle: Path, tmp_path: Path) -> None:
+def test_finished_scenes_stay_with_resume(
+    bundle: Path,
+    tmp_path: Path,
+    tif: Callable[..., Path],
+) -> None:
     source = tif(tmp_path / "in" / "a.tif", picture(60, 70), **PLACE)
     arguments = ["predict", str(bundle), str(source), "-o", str(tmp_path / "out")]
     assert run(arguments) == 0
@@ -201,7 +205,12 @@ def test_finished_scenes_stay_with_resume(bundle: Path, tmp_path: Path) -> None:
     ],
 )
 def test_refusals(
-    extra: list[str], found: str, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    extra: list[str],
+    found: str,
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tif: Callable[..., Path],
 ) -> None:
     source = tif(tmp_path / "in" / "a.tif", picture(60, 70), **PLACE)
     before = below(tmp_path)
