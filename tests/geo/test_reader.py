@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +301,22 @@ def test_rasters_are_opened_nowhere_else() -> None:
     home = Path(__file__).parents[2] / "src" / "pixelwise"
     users = {file.parent.name for file in home.rglob("*.py") if "rasterio.open(" in file.read_text("utf-8")}
     assert users == {"geo"}
+
+
+def test_closing_waits_for_windows_that_are_being_read(tmp_path: Path) -> None:
+    """Whoever stops in the middle leaves threads that read: GDAL crashes or hangs when its file is closed then."""
+    image = np.random.default_rng(0).integers(1, 256, (3, 1500, 1000), dtype=np.uint8)
+    path = write(tmp_path / "a.tif", image, tiled=True, compress="deflate")
+    boxes = [Box(0, 0, 1024, 700), Box(500, 300, 1500, 1000)]
+    with ThreadPoolExecutor(len(boxes)) as pool:
+        for turn in range(20):
+            with open_raster(path, handles=2, cache=2**22) as reader:
+                reading = [pool.submit(reader.read, box) for box in boxes]
+                time.sleep(0.002 + 0.0005 * turn)
+            for box, window in zip(boxes, reading, strict=True):
+                if isinstance(window.exception(), ValueError):  # its thread came too late
+                    continue
+                whole = np.moveaxis(image[:, box.top : box.bottom, box.left : box.right], 0, 2)
+                assert np.array_equal(window.result()[0], whole)
+            with pytest.raises(ValueError, match="closed"):
+                reader.read(boxes[0])

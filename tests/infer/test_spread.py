@@ -18,7 +18,7 @@ import torch
 
 from pixelwise.errors import DataError, OptionError, PixelwiseError
 from pixelwise.infer.blocks import Answer, Block, Setup, Worker, setup_of
-from pixelwise.infer.crew import LocalCrew
+from pixelwise.infer.crew import AHEAD, LocalCrew
 from pixelwise.infer.scenes import SceneOptions, predict_scene
 from pixelwise.infer.spread import SceneJob, predict_scenes
 from pixelwise.infer.windows import TileOptions
@@ -59,7 +59,8 @@ def crew(model: Segmenter) -> Iterator[LocalCrew]:
 
 
 class Kept:
-    """A crew that is not closed by the run that borrows it."""
+    """A crew that is not closed by the run that borrows it, and given back idle: answers to nobody would confuse
+    the next one."""
 
     here = True
 
@@ -72,7 +73,8 @@ class Kept:
         return self.crew.room
 
     def close(self) -> None:
-        pass
+        while self.crew.room < AHEAD * self.workers:
+            self.crew.take()
 
 
 @contextmanager
@@ -167,7 +169,7 @@ def survives(
     scene = scene_of(tmp_path / "a.tif", 6700, 100)
     began = time.monotonic()
     expected = straight(model, scene, tmp_path / "one.tif")
-    pause = time.monotonic() - began
+    pause = max(1.0, time.monotonic() - began)  # on a quick machine a worker would not live to finish a block
     killed = 0
     while killed < kills:
         job = SceneJob(str(scene), tmp_path / "two.tif", SceneOptions(TILES))
@@ -296,3 +298,17 @@ def test_a_block_that_no_worker_survives_is_an_error(model: Segmenter, tmp_path:
     assert isinstance(outcome.error, PixelwiseError)
     assert "5 workers in a row died" in outcome.error.found
     assert "--workers" in outcome.error.remedy
+
+
+def test_answers_to_nobody_are_no_reason_to_wait_for_ever(model: Segmenter, tmp_path: Path) -> None:
+    """A crew that a run has left with work under way, and which the next run takes for its own."""
+
+    class Confused(Here):
+        def take(self) -> tuple[Block, Answer]:
+            block, _ = super().take()
+            return block._replace(scene=7), Answer()
+
+    scene = scene_of(tmp_path / "a.tif", 600, 60)
+    job = SceneJob(str(scene), tmp_path / "b.tif", SceneOptions(TILES))
+    with pytest.raises(RuntimeError, match="nobody computes"):
+        predict_scenes(model, [job], crew=Confused(setup(model)))

@@ -95,7 +95,7 @@ class RasterReader:
         self.facts, self.size = facts, facts.size
         self._environment = environment
         self._every = handles
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # None when they are closed
         for handle in handles:
             self._idle.put(handle)
 
@@ -107,8 +107,12 @@ class RasterReader:
 
         Raises:
             UnreadableError: the file is cut off or damaged there.
+            ValueError: the reader is closed.
         """
         rasterio, handle = load_rasterio(), self._idle.get()
+        if handle is None:
+            self._idle.put(None)  # for whoever else waits
+            raise ValueError("this raster is closed")
         window = rasterio.windows.Window(box.left, box.top, box.width, box.height)
         try:
             with rasterio.Env(**self._environment):
@@ -131,9 +135,10 @@ class RasterReader:
         return np.ascontiguousarray(np.moveaxis(values, 0, 2)), empty
 
     def close(self) -> None:
-        """Close all handles."""
-        for handle in self._every:
-            handle.close()
+        """Close all handles, each when nobody reads with it any more: GDAL does not survive less."""
+        for _ in self._every:
+            self._idle.get().close()
+        self._idle.put(None)
 
 
 @contextmanager
@@ -160,6 +165,7 @@ def open_raster(
     if cache is not None:
         environment["GDAL_CACHEMAX"] = cache
     opened: list[Any] = []
+    reader: RasterReader | None = None
     try:
         with warnings.catch_warnings(record=True) as heard, rasterio.Env(**environment):
             warnings.simplefilter("always")
@@ -179,6 +185,8 @@ def open_raster(
         reader = RasterReader(facts, opened, environment)
         yield reader
     finally:
+        if reader is not None:
+            reader.close()
         for handle in opened:
             handle.close()
 

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -158,7 +158,7 @@ class Mapping:
             want=self.options.want,
             step=self.seen,
         )
-        with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
+        with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer, closing(pieces):
             waiting: deque[Future[None]] = deque()
             for piece in pieces:
                 if self.tiles.averages and not self.journal.averages():

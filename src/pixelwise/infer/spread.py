@@ -178,6 +178,8 @@ class _Spread:
                     self.under_way -= 1
                     if block.scene in self.scenes:  # else it has failed meanwhile
                         self._take(self.scenes[block.scene], answer)
+                elif self.scenes:
+                    raise RuntimeError("scenes are open and nobody computes for them")
         finally:
             for scene in self.scenes.values():
                 scene.mapping.__exit__()

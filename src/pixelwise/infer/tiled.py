@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -106,7 +106,7 @@ class TiledNetwork:
         done: Callable[[Tile], bool] = lambda _: False,
         want: Wanted = LABELS,
         step: Callable[[], None] = lambda: None,
-    ) -> Iterator[Piece]:
+    ) -> Generator[Piece]:
         """The pieces of the map, in a fixed order.
 
         Args:
