@@ -149,7 +149,9 @@ def test_auto_stays_eager_for_little_work(monkeypatch, tmp_path):
 def test_auto_times_the_engines_once_and_remembers(monkeypatch, tmp_path):
     pytest.importorskip("openvino")
     monkeypatch.setenv("PIXELWISE_CACHE", str(tmp_path))
-    monkeypatch.setattr(engines, "LONG", float("inf"))  # torch.compile, which takes a minute, has a test of its own
+    monkeypatch.setattr(
+        engines, "LONG", float("inf")
+    )  # torch.compile, which takes a minute, has a test of its own
     said = []
     built, image = network(), picture()
     running = Auto(built, images=10**9, precision="float32", say=said.append)
