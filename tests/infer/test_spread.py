@@ -75,6 +75,7 @@ class Kept:
     def close(self) -> None:
         while self.crew.room < AHEAD * self.workers:
             self.crew.take()
+        self.crew._failed.clear()
 
 
 @contextmanager
