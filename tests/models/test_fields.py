@@ -45,8 +45,9 @@ class Wider(nn.Module):
         super().__init__()
         self.mode, self.factor = mode, factor
 
-    def forward(self, x, guide=None):
-        return F.interpolate(x, scale_factor=(1, self.factor), mode=self.mode)
+    def forward(self, x, guide=None, *, join=False):
+        wide = F.interpolate(x, scale_factor=(1, self.factor), mode=self.mode)
+        return torch.cat([wide, guide], dim=1) if join and guide is not None else wide
 
 
 class CropColumns(nn.Module):

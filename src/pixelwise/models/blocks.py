@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 from pixelwise.errors import OptionError
 from pixelwise.models.interfaces import Norm
+from pixelwise.ops.depthwise import DepthwiseConv
+from pixelwise.ops.join import doubled
+from pixelwise.ops.norm import norm_relu
 
 
 def scaled(channels: int, width: float) -> int:
@@ -54,6 +57,13 @@ class ConvNormAct(nn.Sequential):
         )
         layers = [convolution, norm_layer(norm, outputs), nn.ReLU(inplace=True)]
         super().__init__(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, inputs, H, W] to [N, outputs, H', W']."""
+        convolution, *norm, relu = self
+        x: Tensor = convolution(input)
+        result: Tensor = norm_relu(norm[0], relu, x) if norm else relu(x)
+        return result
 
 
 class Unpool(nn.Module):
@@ -101,17 +111,23 @@ class Upsample(nn.Module):
                 f"upsampling is {mode!r}", remedy="give nearest, bilinear, transposed or unpool"
             )
 
-    def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
-        """[N, C, H, W] to [N, channels, factor H, factor W]; `guide` [N, channels, 2 H, 2 W] for unpool."""
+    def forward(self, x: Tensor, guide: Tensor | None = None, *, join: bool = False) -> Tensor:
+        """[N, C, H, W] to [N, channels, factor H, factor W].
+
+        `guide` [N, D, factor H, factor W] is what unpool goes by; with `join` its channels come after the others.
+        """
         enlarged: Tensor
+        beside = guide if join else None
         if self.mode == "transposed":
             enlarged = self.enlarge(x)
         elif self.mode == "unpool":
             enlarged = self.unpool(self.match(x), guide)
+        elif self.training and self.mode == "nearest" and self.factor == 2:
+            return doubled(x, beside)
         else:
             corners = None if self.mode == "nearest" else False
             enlarged = F.interpolate(x, scale_factor=self.factor, mode=self.mode, align_corners=corners)
-        return enlarged
+        return enlarged if beside is None else torch.cat([enlarged, beside], dim=1)
 
     def extra_repr(self) -> str:
         """The mode, for printing."""
@@ -198,7 +214,7 @@ class SeparableConv(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, *, dilation: int = 1, norm: Norm = "batch") -> None:
         super().__init__(
-            nn.Conv2d(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False),
+            DepthwiseConv(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False),
             ConvNormAct(inputs, outputs, kernel=1, norm=norm),
         )
 

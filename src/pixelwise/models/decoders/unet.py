@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import OptionError
@@ -56,11 +55,7 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """[N, inputs, H, W] and [N, skip, 2 H, 2 W] to [N, outputs, 2 H, 2 W]."""
-        if skip is None:
-            x = self.upsample(x)
-        else:
-            skip = self.crop(skip)
-            x = torch.cat([self.upsample(x, skip), skip], dim=1)
+        x = self.upsample(x, None if skip is None else self.crop(skip), join=True)
         joined: Tensor = self.weigh(self.convolutions(x))
         return joined
 

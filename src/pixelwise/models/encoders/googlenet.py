@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pixelwise.models.blocks import scaled
 from pixelwise.models.encoders.rules import Shrinking, centred_pool, initialize, refuse_valid
 from pixelwise.models.interfaces import Encoder, EncoderOptions, Level
+from pixelwise.ops.norm import norm_relu
 
 # stage after stage, the widths of figure 3: 1 x 1; 3 x 3 reduced, 3 x 3; 5 x 5 reduced, 5 x 5; pooled
 INCEPTIONS = {
@@ -52,8 +53,7 @@ class NormedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
-        activated: Tensor = self.relu(self.bn(self.conv(x)))
-        return activated
+        return norm_relu(self.bn, self.relu, self.conv(x))
 
 
 class Inception(nn.Module):

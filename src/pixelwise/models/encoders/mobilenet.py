@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pixelwise.models.blocks import scaled
 from pixelwise.models.encoders.rules import Shrinking, initialize, refuse_valid
 from pixelwise.models.interfaces import Encoder, EncoderOptions, Level
+from pixelwise.ops.depthwise import DepthwiseConv
 
 # width of the thirteen separable convolutions, table 1 of the paper
 WIDTHS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -90,7 +91,8 @@ def _unit(
         beyond = 1 if stride == 2 else 2 * rate
         layers[f"{name}_pad"] = nn.ZeroPad2d((0, beyond, 0, beyond))
         around = 0
-    layers[name] = nn.Conv2d(
+    convolution = DepthwiseConv if groups > 1 else nn.Conv2d
+    layers[name] = convolution(
         inputs, outputs, kernel, stride=stride, padding=around, dilation=rate, groups=groups, bias=False
     )
     layers[f"{name}_bn"] = nn.BatchNorm2d(outputs, eps=1e-3)

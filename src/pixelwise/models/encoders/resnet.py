@@ -14,8 +14,21 @@ from torch import Tensor, nn
 from pixelwise.models.blocks import dilate, scaled
 from pixelwise.models.encoders.rules import initialize, refuse_valid
 from pixelwise.models.interfaces import Encoder, EncoderOptions, Level
+from pixelwise.ops.norm import norm_relu
 
 Depths = tuple[int, int, int, int]
+
+
+class Shortcut(nn.Sequential):
+    """A 1 x 1 convolution to another size or number of channels, and its normalisation."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        convolution = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+        super().__init__(convolution, nn.BatchNorm2d(outputs))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
+        return norm_relu(self[1], None, self[0](input))
 
 
 class BasicBlock(nn.Module):
@@ -33,11 +46,8 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
-        x += shortcut
-        total: Tensor = self.relu(x)
-        return total
+        x = norm_relu(self.bn1, self.relu, self.conv1(x))
+        return norm_relu(self.bn2, self.relu, self.conv2(x), shortcut)
 
 
 class Bottleneck(nn.Module):
@@ -57,12 +67,9 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(x))
-        x += shortcut
-        total: Tensor = self.relu(x)
-        return total
+        x = norm_relu(self.bn1, self.relu, self.conv1(x))
+        x = norm_relu(self.bn2, self.relu, self.conv2(x))
+        return norm_relu(self.bn3, self.relu, self.conv3(x), shortcut)
 
 
 class ResNet(Encoder):
@@ -98,7 +105,7 @@ class ResNet(Encoder):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """[N, bands, H, W] to five maps; H and W are multiples of 32."""
-        stem = self.relu(self.bn1(self.conv1(images)))
+        stem = norm_relu(self.bn1, self.relu, self.conv1(images))
         c2 = self.layer1(self.maxpool(stem))
         c3 = self.layer2(c2)
         c4 = self.layer3(c3)
@@ -132,7 +139,5 @@ def _stage(
     return nn.Sequential(*blocks)
 
 
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    if stride == 1 and inputs == outputs:
-        return None
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+def _shortcut(inputs: int, outputs: int, stride: int) -> Shortcut | None:
+    return None if stride == 1 and inputs == outputs else Shortcut(inputs, outputs, stride)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pixelwise.models.blocks import scaled
 from pixelwise.models.encoders.rules import Shrinking, initialize, refuse_valid
 from pixelwise.models.interfaces import Encoder, EncoderOptions, Level
+from pixelwise.ops.depthwise import DepthwiseConv
 
 BLOCKS = (
     (128, 128),
@@ -30,7 +31,7 @@ class SeparableConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, rate: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, inputs, 3, padding=rate, dilation=rate, groups=inputs, bias=False)
+        self.conv1 = DepthwiseConv(inputs, inputs, 3, padding=rate, dilation=rate, groups=inputs, bias=False)
         self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
