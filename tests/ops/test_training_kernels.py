@@ -43,6 +43,13 @@ def a_norm(channels: int) -> nn.BatchNorm2d:
     return made
 
 
+@pytest.fixture(autouse=True)
+def small_maps_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever pays: the kernels are right on any map."""
+    monkeypatch.setattr(norm, "_WORTH", 1 << 12)
+    monkeypatch.setattr(norm, "_PIECE", 1 << 14)
+
+
 def test_bits_are_those_of_torch() -> None:
     """Rounding to the nearest, ties to even."""
     from numba import njit

@@ -20,10 +20,11 @@ from pixelwise.ops.maps import bits_of, fits
 
 Bits = NDArray[np.uint16]
 Table = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
-_WORTH = 1 << 16  # values from which the kernels are used
+_WORTH = 1 << 20  # values of a map from which the kernels are used: torch is as quick on what fits in a cache
 _LANES = 256  # values side by side that make a loop long enough
-_PIECE = 1 << 18  # values that a thread takes at a time
+_PIECE = 1 << 19  # values that a thread takes at a time: waking others costs as much as half a million
 _MOST = (
     32  # pieces; their number depends on the map alone, so that sums are the same on any number of threads
 )
@@ -69,9 +70,9 @@ class _Rows(NamedTuple):
         """The bits of a map as rows, without a copy where it is channels last."""
         return bits_of(x).reshape(-1, self.side * self.channels)
 
-    def table(self, values: Tensor) -> Table:
+    def table(self, values: Doubles) -> Table:
         """Values per channel along a row."""
-        return np.tile(values.detach().float().numpy(), self.side)
+        return np.tile(values.astype(np.float32), self.side)
 
     def each(self, work: Callable[[int, int, int], None]) -> None:
         """Call `work(piece, start, stop)` for each piece of the rows."""
@@ -81,11 +82,12 @@ class _Rows(NamedTuple):
             lambda piece: work(piece, min(piece * size, count), min((piece + 1) * size, count)), self.pieces
         )
 
-    def sums(self, add: Callable[[NDArray[np.float64], int, int], None]) -> Tensor:
-        """[2, C] float64 of what `add(out, start, stop)` adds to `out` [2, side C] for each piece."""
+    def sums(self, add: Callable[[Doubles, int, int], None]) -> Doubles:
+        """[2, C] of what `add(out, start, stop)` adds to `out` [2, side C] for each piece."""
         parts = np.zeros((self.pieces, 2, self.side * self.channels))
         self.each(lambda piece, start, stop: add(parts[piece], start, stop))
-        return torch.from_numpy(parts.reshape(self.pieces, 2, self.side, self.channels).sum(axis=(0, 2)))
+        total: Doubles = parts.reshape(self.pieces, 2, self.side, self.channels).sum(axis=(0, 2))
+        return total
 
 
 def _rows(x: Tensor) -> _Rows:
@@ -94,7 +96,7 @@ def _rows(x: Tensor) -> _Rows:
     side = max(1, _LANES // channels)
     while pixels % side:
         side -= 1
-    return _Rows(pixels, channels, side, pieces=min(max(2, x.numel() // _PIECE), _MOST))
+    return _Rows(pixels, channels, side, pieces=min(-(-x.numel() // _PIECE), _MOST))
 
 
 _NOTHING = np.empty((0, 0), np.uint16)
@@ -116,15 +118,15 @@ class _NormRelu(torch.autograd.Function):
     ) -> Tensor:
         rows = _rows(x)
         bits = rows.of(x)
-        shift = x[0, :, 0, 0].float()  # sums of differences from it lose no digits where the mean is large
+        shift = _doubles(x[0, :, 0, 0])  # sums of differences from it lose no digits where the mean is large
         table = rows.table(shift)
         first, second = rows.sums(lambda out, *part: kernels.moments(bits, table, out, *part)) / rows.pixels
-        variance = (second - first.square()).clamp_min(0)
-        mean = shift.double() + first
+        variance = np.maximum(second - first**2, 0)
+        mean = shift + first
         _remember(norm, mean, variance, rows.pixels)
-        deviation = (variance + norm.eps).rsqrt()
-        scale = weight.detach().double() * deviation
-        offset = bias.detach().double() - mean * scale
+        sharpness = 1 / np.sqrt(variance + norm.eps)
+        scale = _doubles(weight) * sharpness
+        offset = _doubles(bias) - mean * scale
         scales, offsets = rows.table(scale), rows.table(offset)
         other = _NOTHING if shortcut is None else rows.of(shortcut)
         y = torch.empty_like(x)
@@ -134,7 +136,7 @@ class _NormRelu(torch.autograd.Function):
         gate = kernels.OPEN if not relu else kernels.OUTPUT if joined else kernels.POSITIVE
         ctx.save_for_backward(x, weight, *([y] if gate == kernels.OUTPUT else []))
         ctx.rows, ctx.kernels, ctx.gate, ctx.joined = rows, kernels, gate, joined
-        ctx.mean, ctx.deviation, ctx.tables = mean, deviation, (scales, offsets)
+        ctx.mean, ctx.sharpness, ctx.tables = mean, sharpness, (scales, offsets)
         return y
 
     @staticmethod
@@ -149,8 +151,8 @@ class _NormRelu(torch.autograd.Function):
         total, product = rows.sums(
             lambda out, *part: kernels.slopes(above, bits, seen, scales, offsets, means, gate, out, *part)
         )
-        scale = weight.detach().double() * ctx.deviation
-        slope = -scale * ctx.deviation.square() * product / rows.pixels
+        scale = _doubles(weight) * ctx.sharpness
+        slope = -scale * ctx.sharpness**2 * product / rows.pixels
         constant = -scale * total / rows.pixels - slope * ctx.mean
         turned = rows.table(slope), rows.table(constant)
         down = torch.empty_like(x)
@@ -161,15 +163,21 @@ class _NormRelu(torch.autograd.Function):
                 above, bits, seen, scales, offsets, *turned, gate, into, other, *part
             )
         )
-        return down, (product * ctx.deviation).float(), total.float(), beside, None, None, None
+        slopes = (torch.from_numpy(values.astype(np.float32)) for values in (product * ctx.sharpness, total))
+        return down, *slopes, beside, None, None, None
+
+
+def _doubles(values: Tensor) -> Doubles:
+    found: Doubles = values.detach().float().numpy().astype(np.float64)
+    return found
 
 
 @torch.no_grad()
-def _remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, pixels: int) -> None:
+def _remember(norm: nn.BatchNorm2d, mean: Doubles, variance: Doubles, pixels: int) -> None:
     """Move the running statistics as `torch.nn.BatchNorm2d` does: the variance without bias."""
     if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
         return
     share = float(norm.momentum or 0.0)
     norm.num_batches_tracked.add_(1)
-    norm.running_mean.lerp_(mean.float(), share)
-    norm.running_var.lerp_((variance * (pixels / (pixels - 1))).float(), share)
+    for kept, values in ((norm.running_mean, mean), (norm.running_var, variance * (pixels / (pixels - 1)))):
+        kept.lerp_(torch.from_numpy(values.astype(np.float32)), share)
