@@ -1,4 +1,4 @@
-"""Kernels of a training step in bfloat16 against torch in float64: normalisation, joining of maps, depthwise."""
+"""Kernels of a training step in bfloat16 against torch in float64: normalisation, joining, depthwise, loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import pixelwise as pw
-from pixelwise.ops import depthwise, join, native, norm
+from pixelwise.losses import LossOptions, cross_entropy, overlap_loss, segmentation_loss
+from pixelwise.ops import depthwise, head, join, native, norm
 
 pytest.importorskip("numba")
 ROUNDING = 2.0**-8  # of bfloat16, relative
@@ -201,6 +202,46 @@ def test_other_convolutions_are_the_layers(change: dict[str, int]) -> None:
     layer = depthwise.DepthwiseConv(16, 16, 3, groups=16, **options)
     assert layer._kernels(a_map(2, 16, 64, 64)) is None
     assert layer.eval()._kernels(a_map(2, 16, 64, 64)) is None
+
+
+@pytest.mark.parametrize("size", [(60, 80), (64, 96), (33, 1)])
+@pytest.mark.parametrize(
+    ("options", "weighted"),
+    [
+        (LossOptions(overlap_weight=0.0), False),
+        (LossOptions(overlap_weight=0.5), True),
+        (LossOptions(overlap="iou", overlap_weight=2.0, smoothing=0.1), True),
+    ],
+    ids=["cross-entropy", "dice", "iou, smoothed"],
+)
+def test_loss_at_full_size(
+    size: tuple[int, int], options: LossOptions, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits go beyond the labels at the bottom and right, as those of a padded image do."""
+    monkeypatch.setattr(head, "_WORTH", 0)
+    used: list[str] = []
+    load: Callable[[str], object] = native.load
+    monkeypatch.setattr(native, "load", lambda name: used.append(name) or load(name))
+    classes = 7
+    logits = leaf(3 * a_map(2, classes, 64, 96))
+    numbers = np.random.default_rng(0)
+    labels = torch.from_numpy(numbers.integers(0, classes, (2, *size)))
+    labels[:, ::3, :5] = 255
+    weights = torch.linspace(0.5, 2, classes) if weighted else None
+    loss = segmentation_loss(logits, labels, options, weights=weights, span=(64, 96))
+    loss.backward()
+    assert "full_loss_kernels" in used
+    judge = leaf(logits.detach().double())
+    log_p = F.log_softmax(judge[..., : size[0], : size[1]], dim=1)
+    heavy = None if weights is None else weights.double()
+    wanted = cross_entropy(log_p, labels, smoothing=options.smoothing, weights=heavy)
+    if options.overlap_weight:
+        wanted = wanted + options.overlap_weight * overlap_loss(log_p.exp(), labels, kind=options.overlap)
+    wanted.backward()
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+    near(logits.grad, judge.grad)
+    assert not logits.grad[..., size[0] :, :].any()
+    assert not logits.grad[..., size[1] :].any()
 
 
 def step_of(

@@ -20,8 +20,10 @@ from torch.nn import functional as F
 
 from pixelwise.errors import MaskError
 from pixelwise.ops import native
+from pixelwise.ops.full_loss import Judgement, full_sums
 from pixelwise.ops.head_grid import Grid, Size, folded, grid_of, label_slots, planes_of
 from pixelwise.ops.labels import labels_from_logits
+from pixelwise.ops.maps import fits
 from pixelwise.ops.resize import resize
 from pixelwise.ops.temperature import tempered
 from pixelwise.types import IGNORE
@@ -172,7 +174,12 @@ def sums_from_low(
     table = np.zeros(256, np.float32)
     table[:classes] = 1 if weights is None else weights.detach().float().numpy()
     counted = labels if ignore == IGNORE else labels.masked_fill(labels == ignore, IGNORE)
-    call = _Call(kernels, counted.to(torch.uint8).contiguous().numpy(), span, table, smoothing, overlaps)
+    seen = counted.to(torch.uint8).contiguous().numpy()
+    if tuple(logits.shape[-2:]) == span and logits.shape[1] > 1 and fits(logits):
+        full = native.load("full_loss_kernels")
+        if full is not None:
+            return PixelSums(*full_sums(logits, Judgement(full, seen, table, smoothing, overlaps)))
+    call = _Call(kernels, seen, span, table, smoothing, overlaps)
     return PixelSums(*_Sums.apply(_two(logits.float()), call))  # type: ignore[no-untyped-call]
 
 

@@ -48,7 +48,7 @@ def _copy(source: Any, into: Any) -> None:
 
 
 @njit
-def _labels_of(
+def labels_of(
     labels: Any, y: Any, places: Any, tile: Any, slots: Any, weights: Any, seen: Any, weight: Any
 ) -> None:
     """Labels of a tile's pixels and the weights of their classes; unused slots are ignored pixels."""
@@ -60,6 +60,87 @@ def _labels_of(
     for x in range(slots, TILE):
         seen[x] = IGNORED
         weight[x] = ZERO
+
+
+@njit
+def tile_sums(
+    z: Any, seen: Any, weight: Any, slots: Any, smoothing: Any, overlaps: Any, largest: Any, total: Any, target: Any,
+    line: Any, entropy: Any, weighed: Any, predicted: Any, out: Any,
+) -> None:  # fmt: skip
+    """What the logits z [K, TILE] of some pixels add to the sums; `line` is their log-sum-exp, and z is used up."""
+    classes = z.shape[0]
+    whole, each = ONE - smoothing, smoothing / np.float32(classes)
+    for x in range(TILE):
+        target[x] = ZERO
+    if each != ZERO:
+        for k in range(classes):
+            for x in range(TILE):
+                target[x] += each * z[k, x]
+    for x in range(slots):
+        if seen[x] != IGNORED:
+            target[x] += whole * z[seen[x], x]
+    log_sum_exp(z, largest, total, line)
+    for x in range(TILE):
+        entropy[x] += weight[x] * (line[x] - target[x])
+        weighed[x] += weight[x]
+    if overlaps:
+        for x in range(TILE):
+            total[x] = ONE / total[x] if seen[x] != IGNORED else ZERO
+        for k in range(classes):
+            for x in range(TILE):
+                predicted[k, x] += z[k, x] * total[x]
+        label, hits, pixels = np.uint8(IGNORED), 0.0, 0
+        for x in range(slots):
+            if seen[x] != label:
+                if label != IGNORED:
+                    out[1, label] += hits
+                    out[2, label] += pixels
+                label, hits, pixels = seen[x], 0.0, 0
+            if label != IGNORED:
+                hits += z[label, x] * total[x]
+                pixels += 1
+        if label != IGNORED:
+            out[1, label] += hits
+            out[2, label] += pixels
+
+
+@njit
+def tile_gradient(
+    z: Any, line: Any, seen: Any, weight: Any, slots: Any, smoothing: Any, overlaps: Any, upstream: Any,
+    common: Any, counted: Any, own: Any,
+) -> None:  # fmt: skip
+    """Make the logits z [K, TILE] of some pixels the gradient of the sums with respect to them."""
+    classes = z.shape[0]
+    whole, each = ONE - smoothing, smoothing / np.float32(classes)
+    for k in range(classes):
+        for x in range(TILE):
+            z[k, x] = exp(z[k, x] - line[x])
+    for x in range(TILE):
+        common[x] = weight[x]
+        own[x] = -weight[x] * whole
+    if overlaps:  # the softmax's own gradient: less what the probabilities weigh on average
+        for x in range(TILE):
+            counted[x] = ONE if seen[x] != IGNORED else ZERO
+        for k in range(classes):
+            slope = upstream[0, k]
+            for x in range(TILE):
+                common[x] -= counted[x] * slope * z[k, x]
+        for x in range(slots):
+            if seen[x] != IGNORED:
+                share = upstream[1, seen[x]] * z[seen[x], x]
+                common[x] -= share
+                own[x] += share
+        for k in range(classes):
+            slope = upstream[0, k]
+            for x in range(TILE):
+                z[k, x] = z[k, x] * (common[x] + counted[x] * slope) - weight[x] * each
+    else:
+        for k in range(classes):
+            for x in range(TILE):
+                z[k, x] = z[k, x] * common[x] - weight[x] * each
+    for x in range(slots):
+        if seen[x] != IGNORED:
+            z[seen[x], x] += own[x]
 
 
 @kernel(
@@ -87,7 +168,6 @@ def sums(
     weighed = np.empty(TILE, np.float32)
     weight = np.empty(TILE, np.float32)
     seen = np.empty(TILE, np.uint8)
-    whole, each = ONE - smoothing, smoothing / np.float32(classes)
     for k in range(classes):
         for x in range(TILE):
             above[k, x] = below[k, x] = ZERO
@@ -108,40 +188,11 @@ def sums(
                 lower = np.int64(rows[1, y])
                 stretch(low, lower, columns, column_shares, factor, tile, slots, below)
             mix(above, below, row_shares[y], z)
-            _labels_of(labels, y, places, tile, slots, weights, seen, weight)
-            for x in range(TILE):
-                target[x] = ZERO
-            if each != ZERO:
-                for k in range(classes):
-                    for x in range(TILE):
-                        target[x] += each * z[k, x]
-            for x in range(slots):
-                if seen[x] != IGNORED:
-                    target[x] += whole * z[seen[x], x]
-            line = lse[y, tile]
-            log_sum_exp(z, largest, total, line)
-            for x in range(TILE):
-                entropy[x] += weight[x] * (line[x] - target[x])
-                weighed[x] += weight[x]
-            if overlaps:
-                for x in range(TILE):
-                    total[x] = ONE / total[x] if seen[x] != IGNORED else ZERO
-                for k in range(classes):
-                    for x in range(TILE):
-                        predicted[k, x] += z[k, x] * total[x]
-                label, hits, pixels = np.uint8(IGNORED), 0.0, 0
-                for x in range(slots):
-                    if seen[x] != label:
-                        if label != IGNORED:
-                            out[1, label] += hits
-                            out[2, label] += pixels
-                        label, hits, pixels = seen[x], 0.0, 0
-                    if label != IGNORED:
-                        hits += z[label, x] * total[x]
-                        pixels += 1
-                if label != IGNORED:
-                    out[1, label] += hits
-                    out[2, label] += pixels
+            labels_of(labels, y, places, tile, slots, weights, seen, weight)
+            tile_sums(
+                z, seen, weight, slots, smoothing, overlaps, largest, total, target, lse[y, tile], entropy, weighed,
+                predicted, out,
+            )  # fmt: skip
         for x in range(TILE):
             out[3, 0] += entropy[x]
             out[3, 1] += weighed[x]
@@ -172,10 +223,9 @@ def gradient(
     down = np.empty((classes, TILE), np.float32)
     common = np.empty(TILE, np.float32)
     counted = np.empty(TILE, np.float32)
-    constant = np.empty(TILE, np.float32)
+    own = np.empty(TILE, np.float32)
     weight = np.empty(TILE, np.float32)
     seen = np.empty(TILE, np.uint8)
-    whole, each = ONE - smoothing, smoothing / np.float32(classes)
     for k in range(classes):
         for x in range(TILE):
             above[k, x] = below[k, x] = up[k, x] = down[k, x] = ZERO
@@ -200,44 +250,14 @@ def gradient(
                 stretch(low, lower, columns, column_shares, factor, tile, slots, below)
             share = row_shares[y]
             mix(above, below, share, z)
-            _labels_of(labels, y, places, tile, slots, weights, seen, weight)
-            line = lse[y, tile]
-            for x in range(TILE):
-                common[x] = weight[x]
-                constant[x] = weight[x] * each
+            labels_of(labels, y, places, tile, slots, weights, seen, weight)
+            tile_gradient(
+                z, lse[y, tile], seen, weight, slots, smoothing, overlaps, upstream, common, counted, own
+            )
             for k in range(classes):
                 for x in range(TILE):
-                    z[k, x] = exp(z[k, x] - line[x])
-            if overlaps:  # the softmax's own gradient: less what the probabilities weigh on average
-                for x in range(TILE):
-                    counted[x] = ONE if seen[x] != IGNORED else ZERO
-                for k in range(classes):
-                    slope = upstream[0, k]
-                    for x in range(TILE):
-                        common[x] -= counted[x] * slope * z[k, x]
-                for x in range(slots):
-                    if seen[x] != IGNORED:
-                        common[x] -= upstream[1, seen[x]] * z[seen[x], x]
-                for k in range(classes):
-                    slope = upstream[0, k]
-                    for x in range(TILE):
-                        g = z[k, x] * (common[x] + counted[x] * slope) - constant[x]
-                        up[k, x] += (ONE - share) * g
-                        down[k, x] += share * g
-            else:
-                for k in range(classes):
-                    for x in range(TILE):
-                        g = z[k, x] * common[x] - constant[x]
-                        up[k, x] += (ONE - share) * g
-                        down[k, x] += share * g
-            for x in range(slots):
-                label = seen[x]
-                if label != IGNORED:
-                    g = -weight[x] * whole
-                    if overlaps:
-                        g += upstream[1, label] * z[label, x]
-                    up[label, x] += (ONE - share) * g
-                    down[label, x] += share * g
+                    up[k, x] += (ONE - share) * z[k, x]
+                    down[k, x] += share * z[k, x]
         if upper >= 0:
             _shrink(up, columns, column_shares, factor, tile, slots, into, upper)
             _shrink(down, columns, column_shares, factor, tile, slots, into, lower)

@@ -142,27 +142,26 @@ class _NormRelu(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        rows, kernels, gate = ctx.rows, ctx.kernels, ctx.gate
+        rows, add, write = ctx.rows, ctx.kernels.SLOPES[ctx.gate], ctx.kernels.DESCEND[ctx.gate]
         x, weight, *rest = ctx.saved_tensors
         bits, above = rows.of(x), rows.of(gradient)
         seen = rows.of(rest[0]) if rest else bits
         scales, offsets = ctx.tables
         means = rows.table(ctx.mean)
         total, product = rows.sums(
-            lambda out, *part: kernels.slopes(above, bits, seen, scales, offsets, means, gate, out, *part)
+            lambda out, *part: add(above, bits, seen, scales, offsets, means, out, *part)
         )
         scale = _doubles(weight) * ctx.sharpness
         slope = -scale * ctx.sharpness**2 * product / rows.pixels
         constant = -scale * total / rows.pixels - slope * ctx.mean
         turned = rows.table(slope), rows.table(constant)
         down = torch.empty_like(x)
-        beside = torch.empty_like(x) if ctx.joined else None
-        into, other = rows.of(down), _NOTHING if beside is None else rows.of(beside)
-        rows.each(
-            lambda _, *part: kernels.descend(
-                above, bits, seen, scales, offsets, *turned, gate, into, other, *part
-            )
-        )
+        beside = gradient if ctx.joined else None
+        into, other = rows.of(down), _NOTHING
+        if rest:
+            beside = torch.empty_like(x)
+            other = rows.of(beside)
+        rows.each(lambda _, *part: write(above, bits, seen, scales, offsets, *turned, into, other, *part))
         slopes = (torch.from_numpy(values.astype(np.float32)) for values in (product * ctx.sharpness, total))
         return down, *slopes, beside, None, None, None
 

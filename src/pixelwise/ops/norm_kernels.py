@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from pixelwise.ops.bfloat import narrow, widen
 from pixelwise.ops.native import kernel
@@ -57,58 +56,74 @@ def apply(x: Any, scale: Any, offset: Any, shortcut: Any, relu: Any, y: Any, sta
                 into[c] = narrow(max(widen(line[c]) * scale[c] + offset[c], floor))
 
 
-@njit(inline="always")
-def _passed(gradient: Any, x: Any, y: Any, scale: Any, offset: Any, gate: Any, into: Any) -> None:
-    """The gradient of one row behind the ReLU, in float32."""
-    width = len(gradient)
-    if gate == POSITIVE:
-        for c in range(width):
-            into[c] = widen(gradient[c]) if widen(x[c]) * scale[c] + offset[c] > ZERO else ZERO
-    elif gate == OUTPUT:
-        for c in range(width):
-            into[c] = widen(gradient[c]) if y[c] != 0 else ZERO
-    else:
-        for c in range(width):
-            into[c] = widen(gradient[c])
+def _slopes(gate: int) -> Any:
+    """The kernel for one gate, which is a constant to the compiler: loops without branches become vectors."""
 
-
-@kernel("void(u2[:,::1], u2[:,::1], u2[:,::1], f4[::1], f4[::1], f4[::1], i8, f8[:,::1], i8, i8)")
-def slopes(
-    gradient: Any, x: Any, y: Any, scale: Any, offset: Any, mean: Any, gate: Any, out: Any, start: Any, stop: Any
-) -> None:  # fmt: skip
-    """Add to `out` [2, W] the sums over rows of the gradient g and of g * (x - mean)."""
-    width = x.shape[1]
-    first, second = np.zeros(width, np.float32), np.zeros(width, np.float32)
-    passed = np.empty(width, np.float32)
-    for begin in range(start, stop, FLUSH):
-        for row in range(begin, min(begin + FLUSH, stop)):
-            line = x[row]
-            _passed(gradient[row], line, y[row % y.shape[0]], scale, offset, gate, passed)
+    @kernel("void(u2[:,::1], u2[:,::1], u2[:,::1], f4[::1], f4[::1], f4[::1], f8[:,::1], i8, i8)")
+    def slopes(
+        gradient: Any, x: Any, y: Any, scale: Any, offset: Any, mean: Any, out: Any, start: Any, stop: Any
+    ) -> None:  # fmt: skip
+        width = x.shape[1]
+        first, second = np.zeros(width, np.float32), np.zeros(width, np.float32)
+        for begin in range(start, stop, FLUSH):
+            for row in range(begin, min(begin + FLUSH, stop)):
+                above, line, seen = gradient[row], x[row], y[row]
+                for c in range(width):
+                    value, g = widen(line[c]), widen(above[c])
+                    if gate == POSITIVE:
+                        g = g if value * scale[c] + offset[c] > ZERO else ZERO
+                    elif gate == OUTPUT:
+                        g = g if widen(seen[c]) > ZERO else ZERO
+                    first[c] += g
+                    second[c] += g * (value - mean[c])
             for c in range(width):
-                first[c] += passed[c]
-                second[c] += passed[c] * (widen(line[c]) - mean[c])
-        for c in range(width):
-            out[0, c] += first[c]
-            out[1, c] += second[c]
-            first[c] = second[c] = ZERO
+                out[0, c] += first[c]
+                out[1, c] += second[c]
+                first[c] = second[c] = ZERO
+
+    return slopes
 
 
-@kernel(
-    "void(u2[:,::1], u2[:,::1], u2[:,::1], f4[::1], f4[::1], f4[::1], f4[::1], i8, u2[:,::1], u2[:,::1], i8, i8)"
+_DESCEND = (
+    "void(u2[:,::1], u2[:,::1], u2[:,::1], f4[::1], f4[::1], f4[::1], f4[::1], u2[:,::1], u2[:,::1], i8, i8)"
 )
-def descend(
-    gradient: Any, x: Any, y: Any, scale: Any, offset: Any, slope: Any, constant: Any, gate: Any,
-    into: Any, beside: Any, start: Any, stop: Any,
-) -> None:  # fmt: skip
-    """Write g * scale + x * slope + constant; and to `beside`, where it has rows, g for the shortcut."""
-    width = x.shape[1]
-    passed = np.empty(width, np.float32)
-    for row in range(start, stop):
-        line, out = x[row], into[row]
-        _passed(gradient[row], line, y[row % y.shape[0]], scale, offset, gate, passed)
-        for c in range(width):
-            out[c] = narrow(passed[c] * scale[c] + widen(line[c]) * slope[c] + constant[c])
-        if beside.shape[0]:
-            other = beside[row]
+
+
+def _descend(gate: int) -> Any:
+    @kernel(_DESCEND)
+    def descend(
+        gradient: Any, x: Any, y: Any, scale: Any, offset: Any, slope: Any, constant: Any, into: Any, beside: Any,
+        start: Any, stop: Any,
+    ) -> None:  # fmt: skip
+        width = x.shape[1]
+        for row in range(start, stop):
+            above, line, out = gradient[row], x[row], into[row]
             for c in range(width):
-                other[c] = narrow(passed[c])
+                value, g = widen(line[c]), widen(above[c])
+                if gate == POSITIVE:
+                    g = g if value * scale[c] + offset[c] > ZERO else ZERO
+                out[c] = narrow(g * scale[c] + value * slope[c] + constant[c])
+
+    return descend
+
+
+@kernel(_DESCEND)
+def _descend_joined(
+    gradient: Any, x: Any, y: Any, scale: Any, offset: Any, slope: Any, constant: Any, into: Any, beside: Any,
+    start: Any, stop: Any,
+) -> None:  # fmt: skip
+    """The same for the gate at the output; g itself, the gradient of the shortcut, is written on the way."""
+    width = x.shape[1]
+    for row in range(start, stop):
+        above, line, seen, out, other = gradient[row], x[row], y[row], into[row], beside[row]
+        for c in range(width):  # two short loops: the compiler makes no vectors of one that writes to both
+            g = widen(above[c])
+            other[c] = narrow(g if widen(seen[c]) > ZERO else ZERO)
+        for c in range(width):
+            out[c] = narrow(widen(other[c]) * scale[c] + widen(line[c]) * slope[c] + constant[c])
+
+
+# Sums over rows of the gradient g behind the gate and of g * (x - mean), added to `out` [2, W]; one kernel a gate.
+SLOPES = tuple(_slopes(gate) for gate in (OPEN, POSITIVE, OUTPUT))
+# Writes g * scale + x * slope + constant, and behind a shortcut and ReLU g to `beside`.
+DESCEND = (_descend(OPEN), _descend(POSITIVE), _descend_joined)
