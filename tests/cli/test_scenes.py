@@ -16,7 +16,7 @@ from pixelwise.cli.scenes import parse_overlap
 from pixelwise.errors import OptionError
 from pixelwise.infer import placed
 from pixelwise.infer.windows import TileOptions
-from pixelwise.models.bundle import load
+from pixelwise.models.bundle import facts_of, load, save
 
 rasterio = pytest.importorskip("rasterio")
 PLACE = {"crs": "EPSG:32631", "transform": rasterio.Affine(1, 0, 5, 0, -1, 9)}
@@ -225,3 +225,21 @@ def test_overlaps() -> None:
     assert TileOptions(parse_overlap("64")).overlap == 64
     with pytest.raises(OptionError):
         parse_overlap("-3")
+
+
+def test_resampled_to_the_pixels_of_training(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], tif: Callable[..., Path]
+) -> None:
+    scene = tif(tmp_path / "small.tif", picture(20, 30), **PLACE)
+    arguments = ["predict", str(bundle), str(scene), "-o", str(tmp_path / "out"), "--resample"]
+    assert run(arguments) == 2
+    assert "the model does not know how large a pixel" in capsys.readouterr().err
+    model = load(bundle)
+    knowing = save(
+        model, tmp_path / "two.safetensors", facts=facts_of(model).model_copy(update={"pixel_size": 2.0})
+    )
+    assert run(["predict", str(knowing), *arguments[2:]]) == 0
+    assert "small.tif: resampled from pixels of 1 m to 2 m: 10 x 15 of them" in capsys.readouterr().err
+    with rasterio.open(tmp_path / "out" / "labels" / "small.tif") as found, rasterio.open(scene) as source:
+        assert found.shape == (10, 15)
+        assert found.bounds == source.bounds

@@ -82,6 +82,13 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
     mosaic: Annotated[
         bool, typer.Option("--mosaic", help="Of scenes: what @FILE lists are the parts of one.")
     ] = False,
+    resample: Annotated[
+        bool,
+        typer.Option(
+            "--resample",
+            help="Of scenes: read them at the pixel size of the training images; so are their maps.",
+        ),
+    ] = False,
     spread: Annotated[
         str | None,
         typer.Option(metavar="WHERE", help="Of scenes: over processes (local) or a cluster (ray)."),
@@ -123,10 +130,11 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
         workers,
         ray_address,
         mosaic,
+        resample,
         averaging=averaging.named,
     )
     network = load_network(model)
-    shift = warn_of_shift(network, listed(inputs), out, wanted=shift_check)
+    shift = warn_of_shift(network, listed(inputs), out, wanted=shift_check, resample=resample)
     averaged = averaging.of(network, engine)
 
     def map_images(images: Sequence[Path]) -> list[Path]:

@@ -68,6 +68,7 @@ class SceneSettings:
     workers: int | None = None
     address: str | None = None
     mosaic: bool = False
+    resample: bool = False
     averaging: str = ""  # the option of `Averaging` that was given, if any
 
 
@@ -91,7 +92,10 @@ def map_all(
     if not isinstance(network, Segmenter):
         inputs = listed(inputs)
         return map_images(inputs), []
-    found = mosaics(inputs) if settings.mosaic else told_apart(listed(inputs), out)
+    if settings.mosaic:
+        found = mosaics(inputs)
+    else:
+        found = told_apart(listed(inputs), out, resample=settings.resample)
     if settings.objects and found.scenes:
         raise OptionError(
             f"--objects is for images, and {Path(found.scenes[0][0]).name} is a scene",
@@ -142,6 +146,7 @@ def map_scenes(
             sets=out / "sets" / f"{name}.tif" if settings.sureness.sets else None,
             resume=settings.resume,
             allow_remote=settings.allow_remote,
+            resample=settings.resample,
         )
         jobs.append(SceneJob(source, out / "labels" / f"{name}.tif", options))
     running, crew = None, None

@@ -21,13 +21,15 @@ ShiftCheck = Annotated[
 ]
 
 
-def warn_of_shift(network: Network, inputs: Sequence[Path], out: Path, *, wanted: bool) -> dict[str, Any]:
+def warn_of_shift(
+    network: Network, inputs: Sequence[Path], out: Path, *, wanted: bool, resample: bool = False
+) -> dict[str, Any]:
     """Print warnings on standard error; the same as plain values, empty where nothing was asked for."""
     if not wanted:
         return {}
     from pixelwise.infer.shiftcheck import check_inputs
 
-    found = check_inputs(network, inputs, out)
+    found = check_inputs(network, inputs, out, resample=resample)
     for line in found.warnings():
         print(f"warning: {line}", file=sys.stderr)
     return {"shift": found.as_dict()}

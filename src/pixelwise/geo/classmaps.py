@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import MaskError
-from pixelwise.geo.reader import RasterFacts, open_raster
+from pixelwise.geo.facts import RasterFacts
+from pixelwise.geo.reader import open_raster
 from pixelwise.geo.writer import read_tags
 from pixelwise.ops.tiles import Box
 from pixelwise.types import IGNORE, Labels

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import DataError, UnreadableError
-from pixelwise.geo.reader import MAX_PIXELS, REMOTE, RasterFacts, RasterReader, open_raster
+from pixelwise.errors import DataError, OptionError, UnreadableError
+from pixelwise.geo.facts import RasterFacts
+from pixelwise.geo.reader import MAX_PIXELS, REMOTE, RasterReader, open_raster
 from pixelwise.ops.tiles import Box
 
 MARK = "@"  # before the name of a list
@@ -79,7 +80,12 @@ class MosaicReader:
 
 @contextmanager
 def open_scene(
-    source: str | Path, *, handles: int = 1, allow_remote: bool = False, cache: int | None = None
+    source: str | Path,
+    *,
+    handles: int = 1,
+    allow_remote: bool = False,
+    cache: int | None = None,
+    pixel_size: float | None = None,
 ) -> Iterator[RasterReader | MosaicReader]:
     """Open a GeoTIFF as `open_raster` does, or the mosaic that `@LIST` names.
 
@@ -88,9 +94,16 @@ def open_scene(
         UnreadableError, OptionError: see `open_raster`.
     """
     if not str(source).startswith(MARK):
-        with open_raster(source, handles=handles, allow_remote=allow_remote, cache=cache) as reader:
+        with open_raster(
+            source, handles=handles, allow_remote=allow_remote, cache=cache, pixel_size=pixel_size
+        ) as reader:
             yield reader
         return
+    if pixel_size is not None:
+        raise OptionError(
+            "the parts of a mosaic cannot be resampled one by one: their grids would not meet",
+            remedy="map them as scenes of their own, or resample them to one grid first: gdalwarp -tap -tr X Y",
+        )
     known = []
     for name in parts_of(source):
         with open_raster(name, allow_remote=allow_remote) as reader:

@@ -15,7 +15,6 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError, OptionError, UnreadableError
+from pixelwise.geo.facts import RasterFacts
 from pixelwise.geo.place import Place, place_of
 from pixelwise.geo.raster import load_rasterio
+from pixelwise.geo.resampling import resampled
 from pixelwise.ops.tiles import Box
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -43,49 +44,6 @@ _SAFE = {
 }
 _REMOTE = {"CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif,.tiff"}
 _DRIVES = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
-
-
-@dataclass(frozen=True)
-class RasterFacts:
-    """What the header of a raster says.
-
-    Attributes:
-        name: Path or address.
-        height: Rows.
-        width: Columns.
-        bands: Bands of an image read from it; a last band that says where there is data does not count when it is
-            left out.
-        dtype: Such as `uint8`.
-        nodata: The value that stands for no data in each band, None for none.
-        block: Height and width of the blocks that are decoded as one.
-        alpha: Whether the last band is tagged as the alpha channel.
-        masked: Whether the file has a mask of its own.
-        place: Where it lies.
-    """
-
-    name: str
-    height: int
-    width: int
-    bands: int
-    dtype: str
-    nodata: tuple[float | None, ...]
-    block: tuple[int, int]
-    alpha: bool
-    masked: bool
-    place: Place
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.height, self.width
-
-    def cache(self, height: int, width: int) -> int:
-        """Bytes of the decoded blocks that a window of this size may touch."""
-        rows, columns = (
-            min(-(-side // block) + 1, -(-whole // block)) * block
-            for side, block, whole in zip((height, width), self.block, self.size, strict=True)
-        )
-        return rows * columns * self.bands * np.dtype(self.dtype).itemsize
 
 
 class RasterReader:
@@ -143,7 +101,12 @@ class RasterReader:
 
 @contextmanager
 def open_raster(
-    path: str | Path, *, handles: int = 1, allow_remote: bool = False, cache: int | None = None
+    path: str | Path,
+    *,
+    handles: int = 1,
+    allow_remote: bool = False,
+    cache: int | None = None,
+    pixel_size: float | None = None,
 ) -> Iterator[RasterReader]:
     """Open a GeoTIFF for reading in windows.
 
@@ -152,10 +115,11 @@ def open_raster(
         handles: Threads that may read at a time.
         allow_remote: Whether anything may be read over the network.
         cache: Bytes that GDAL may keep of decoded blocks, in the whole process.
+        pixel_size: Metres of a pixel that it is resampled to while it is read, see `geo.resampling`.
 
     Raises:
         MissingExtraError: rasterio is not installed.
-        OptionError: a path that is no local file.
+        OptionError: a path that is no local file, or a raster of unknown pixel size to be resampled.
         UnreadableError: missing, no TIFF, cut off or damaged.
         DataError: a size beyond all bounds.
     """
@@ -178,11 +142,15 @@ def open_raster(
                     )
                 nowhere = any(w.category is rasterio.errors.NotGeoreferencedWarning for w in heard)
                 facts = _facts(str(path), opened[0], place_of(opened[0], nowhere=nowhere))
+                read = opened
+                if pixel_size is not None:
+                    read = [resampled(one, facts, pixel_size) for one in opened]
+                    facts = _facts(str(path), read[0], place_of(read[0], nowhere=False))
             except (rasterio.errors.RasterioError, UnicodeDecodeError, ValueError) as error:
                 raise UnreadableError(
                     f"GDAL cannot open it as a GeoTIFF: {error}", file=path, remedy="export the file again"
                 ) from error
-        reader = RasterReader(facts, opened, environment)
+        reader = RasterReader(facts, read, environment)
         yield reader
     finally:
         if reader is not None:

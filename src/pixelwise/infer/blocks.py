@@ -62,6 +62,7 @@ class Block(NamedTuple):
         source: Path or address of the scene, the same for every worker.
         stamp: Size and time that its file must have.
         allow_remote: It may be read over the network.
+        pixel_size: Metres that it is resampled to, or None.
         planned: The tiles of the scene.
         tiles: How they were asked for.
         want: What beside labels.
@@ -76,6 +77,7 @@ class Block(NamedTuple):
     source: str
     stamp: tuple[int, int]
     allow_remote: bool
+    pixel_size: float | None
     planned: Planned
     tiles: TileOptions
     want: Wanted
@@ -118,6 +120,7 @@ def blocks_of(mapping: Mapping, scene: int, workers: int) -> list[Block]:
             source=str(mapping.source),
             stamp=mapping.stamp,
             allow_remote=mapping.options.allow_remote,
+            pixel_size=mapping.pixel_size,
             planned=mapping.tiles.planned,
             tiles=mapping.options.tiles,
             want=mapping.options.want,
@@ -173,7 +176,11 @@ class Worker:
 
     def _computed(self, block: Block) -> Answer:
         with open_scene(
-            block.source, handles=READERS, allow_remote=block.allow_remote, cache=block.cache
+            block.source,
+            handles=READERS,
+            allow_remote=block.allow_remote,
+            cache=block.cache,
+            pixel_size=block.pixel_size,
         ) as raster:
             if stamp_of(block.source) != block.stamp:
                 raise DataError(

@@ -23,7 +23,7 @@ from pixelwise.infer.engine import Engine
 from pixelwise.infer.heap import give_back, resident, trim
 from pixelwise.infer.journal import Journal, packed
 from pixelwise.infer.predictor import precision_of, set_threshold_of, temperatures_of
-from pixelwise.infer.sceneinput import SceneReader, checked, notes_on
+from pixelwise.infer.sceneinput import SceneReader, checked, notes_on, wanted_pixel_size
 from pixelwise.infer.sceneoptions import SceneOptions, SceneProgress, SceneResult
 from pixelwise.infer.subject import document_digest, file_digest, stamp_of, weights_digest
 from pixelwise.infer.tiled import TiledNetwork
@@ -43,6 +43,7 @@ class Mapping:
         finished: The map is there already, and nothing is left to do.
         stamp: Size and time of the scene file when it was opened.
         cache: Bytes of decoded blocks that each reader of it may keep.
+        pixel_size: Metres that the scene is resampled to, or None.
         tiles: The network with its plan.
     """
 
@@ -80,13 +81,24 @@ class Mapping:
         for target in targets:
             if target.resolve() in read:
                 raise OutputError("the map would replace its scene", file=target, remedy="give another -o")
-        with open_scene(self.source, allow_remote=remote) as header:
+        self.pixel_size = wanted_pixel_size(self.model) if self.options.resample else None
+        before = None
+        if self.pixel_size is not None:
+            with open_scene(self.source, allow_remote=remote) as header:
+                before = header.facts
+        with open_scene(self.source, allow_remote=remote, pixel_size=self.pixel_size) as header:
             facts = self.facts = header.facts
         drop_alpha = checked(self.model, facts)
-        self.notes = notes_on(self.model, facts)
+        self.notes = notes_on(self.model, facts, before)
         self.cache = min(2 * facts.cache(2048, 2048), CACHE)
         reader = stack.enter_context(
-            open_scene(self.source, handles=READERS, allow_remote=remote, cache=self.cache)
+            open_scene(
+                self.source,
+                handles=READERS,
+                allow_remote=remote,
+                cache=self.cache,
+                pixel_size=self.pixel_size,
+            )
         )
         self.stamp = stamp_of(self.source)
         self.subject = self._subject()

@@ -12,8 +12,9 @@ from pixelwise.data.read import read_mask
 from pixelwise.errors import OptionError, PixelwiseError
 from pixelwise.files import write_bytes
 from pixelwise.geo import raster
+from pixelwise.geo.facts import RasterFacts
 from pixelwise.geo.mosaic import MARK, read_list
-from pixelwise.geo.reader import REMOTE, RasterFacts, open_raster
+from pixelwise.geo.reader import REMOTE, open_raster
 from pixelwise.geo.writer import MapLayer, encoded_layer
 from pixelwise.infer.jobs import Job, find_jobs
 from pixelwise.ops.tiles import Box
@@ -68,10 +69,11 @@ def mosaics(inputs: Sequence[Path]) -> Inputs:
     return Inputs(tuple((str(given), Path(Path(str(given)[len(MARK) :]).stem)) for given in inputs), (), ())
 
 
-def told_apart(inputs: Sequence[Path], out: Path) -> Inputs:
-    """Scenes and images among files, folders and addresses.
+def told_apart(inputs: Sequence[Path], out: Path, *, resample: bool = False) -> Inputs:
+    """Scenes and images among files, folders and addresses; to be resampled, all have to be scenes.
 
     Raises:
+        OptionError: an image that lies nowhere, to be resampled.
         UnreadableError, DataError, OutputError: see `find_jobs`.
     """
     remote = [path for path in inputs if REMOTE.match(str(path))]
@@ -81,7 +83,12 @@ def told_apart(inputs: Sequence[Path], out: Path) -> Inputs:
     images: list[Path] = []
     for job in find_jobs(local, out) if local or not remote else ():
         facts = _facts(job.image)
-        if facts is not None and _is_scene(facts):
+        if resample and (facts is None or not facts.place.known):
+            raise OptionError(
+                f"{job.image} does not say how large its pixels are, so it cannot be resampled",
+                remedy="leave out --resample, or give georeferenced TIFFs",
+            )
+        if facts is not None and (resample or _is_scene(facts)):
             scenes.append((str(job.image), job.name))
             continue
         images.append(job.image)

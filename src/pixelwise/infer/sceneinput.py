@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, OptionError
+from pixelwise.geo.facts import RasterFacts
 from pixelwise.geo.mosaic import MosaicReader
-from pixelwise.geo.reader import RasterFacts, RasterReader
+from pixelwise.geo.reader import RasterReader
 from pixelwise.infer.predictor import DTYPES
 from pixelwise.infer.shift import ODD_PIXEL_SIZE
 from pixelwise.infer.windows import Window
@@ -63,10 +64,30 @@ def checked(model: Segmenter, facts: RasterFacts) -> bool:
     return drop_alpha
 
 
-def notes_on(model: Segmenter, facts: RasterFacts) -> tuple[str, ...]:
-    """What the user should know before the start."""
+def wanted_pixel_size(model: Segmenter) -> float:
+    """Metres of a pixel of the training images.
+
+    Raises:
+        OptionError: the model does not know it.
+    """
+    trained = facts_of(model).pixel_size
+    if trained is None:
+        raise OptionError(
+            "the model does not know how large a pixel of its training images was, so no scene can be resampled to it",
+            remedy="leave out --resample, or train on GeoTIFFs that say where they lie",
+        )
+    return trained
+
+
+def notes_on(model: Segmenter, facts: RasterFacts, before: RasterFacts | None = None) -> tuple[str, ...]:
+    """What the user should know before the start; `before` is what the scene was if it is resampled."""
     notes = []
     place = facts.place
+    if before is not None and before.size != facts.size:
+        notes.append(
+            f"resampled from pixels of {before.place.pixel_size or 0:.3g} m to {place.pixel_size or 0:.3g} m: "
+            f"{facts.height} x {facts.width} of them, and so is the map"
+        )
     if not place.known:
         notes.append("the scene says nowhere where it lies: its map has no place either")
     elif not place.crs:
@@ -81,7 +102,7 @@ def notes_on(model: Segmenter, facts: RasterFacts) -> tuple[str, ...]:
     ):
         notes.append(
             f"a pixel of the scene is {place.pixel_size:.3g} m, one of the training images {trained:.3g} m: "
-            "resample the scene, or expect things of the wrong size"
+            "add --resample, or expect things of the wrong size"
         )
     if facts.masked or facts.alpha or any(value is not None for value in facts.nodata):
         notes.append("where the scene holds no data, the map is 255")

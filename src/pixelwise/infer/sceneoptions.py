@@ -21,6 +21,7 @@ class SceneOptions:
         resume: Go on with unfinished work; a finished map of the same scene by the same model stays.
         allow_remote: Scenes may be read over the network.
         precision: `float32` or `bfloat16`; by default what the bundle was checked with.
+        resample: Read a scene at the pixel size of the training images; its map has these pixels then.
     """
 
     tiles: TileOptions = field(default_factory=TileOptions)
@@ -29,6 +30,7 @@ class SceneOptions:
     resume: bool = False
     allow_remote: bool = False
     precision: Precision | None = None
+    resample: bool = False
 
     def __post_init__(self) -> None:
         if self.sets is not None and self.tiles.overlap == "blend":

@@ -85,13 +85,18 @@ class ShiftSummary:
         }
 
 
-def check_inputs(model: Network, inputs: Sequence[Path], out: Path) -> ShiftSummary:
-    """Look at up to 16 images and 4 windows of each of up to 4 scenes; what cannot be read is left to `predict`."""
+def check_inputs(
+    model: Network, inputs: Sequence[Path], out: Path, *, resample: bool = False
+) -> ShiftSummary:
+    """Look at up to 16 images and 4 windows of each of up to 4 scenes; what cannot be read is left to `predict`.
+
+    With `resample` scenes are seen at the pixel size of the training images, as `predict` will read them.
+    """
     known = facts_of(model).fingerprint
     if known is None:
         return ShiftSummary()
     try:
-        found = told_apart(inputs, out)
+        found = told_apart(inputs, out, resample=resample)
     except PixelwiseError:
         return ShiftSummary()
     placed = {job.image for job in found.placed}
@@ -105,7 +110,7 @@ def check_inputs(model: Network, inputs: Sequence[Path], out: Path) -> ShiftSumm
     local = [Path(source) for source, _ in found.scenes if not REMOTE.match(source)]
     for path in local[:SCENES]:
         try:
-            reports += _scene(model, path)
+            reports += _scene(model, path, facts_of(model).pixel_size if resample else None)
         except PixelwiseError:
             continue
     checked = [(name, report) for name, report in reports if report.checked]
@@ -131,10 +136,10 @@ def judged_together(known: Fingerprint, reports: Sequence[ShiftReport]) -> tuple
     return tuple(signs)
 
 
-def _scene(model: Network, path: Path) -> list[tuple[str, ShiftReport]]:
+def _scene(model: Network, path: Path, pixel_size: float | None) -> list[tuple[str, ShiftReport]]:
     """Windows along the diagonal of a scene, those without data left out."""
     reports = []
-    with open_raster(path) as reader:
+    with open_raster(path, pixel_size=pixel_size) as reader:
         facts = reader.facts
         drop = facts.alpha and facts.bands == model.bands + 1
         for part in range(WINDOWS):
