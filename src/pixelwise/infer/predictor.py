@@ -124,6 +124,15 @@ class Running:
             full = resize(logits.float(), span)[..., : size[0], : size[1]]
             return as_array(tempered(full, self.temperatures)[0])
 
+    def shifted(self, image: Image, shifts: Sequence[Tensor]) -> list[Labels]:
+        """The labels [H, W] that come of adding each of some constants per class [K] to the logits."""
+        with (
+            computed(self.model, [image], self._autocast, self._low) as (logits, size, span),
+            self._threads(),
+        ):
+            moved = (logits.float() + shift.to(logits.device)[:, None, None] for shift in shifts)
+            return [as_array(labels_from_low(one, size, span=span)[0]) for one in moved]
+
     def logits_at(
         self, image: Image, rows: NDArray[np.int64], columns: NDArray[np.int64]
     ) -> NDArray[np.float32]:

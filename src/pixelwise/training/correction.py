@@ -9,16 +9,22 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.data.dataset import Split
 from pixelwise.evaluation import evaluate
-from pixelwise.metrics import Scores
+from pixelwise.infer.ahead import ahead
+from pixelwise.infer.predictor import Running
+from pixelwise.metrics import Scores, scores_from_confusion
 from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
+from pixelwise.ops.confusion import confusion
 
 SHARES = (0.0, 0.5, 1.0)
+PASSES = 1.5  # what choosing one and scoring it costs, in evaluations of the split
 
 
 def can_undo(model: Network) -> TypeGuard[Segmenter]:
@@ -39,13 +45,23 @@ def undo_weights(model: Segmenter, split: Split, weights: Tensor) -> tuple[float
     shift = -weights.clamp_min(1e-3).log().to(bias.device)
     if model.one_logit:
         shift = shift[1:] - shift[:1]
-    results: list[tuple[float, Scores]] = []
-    for share in SHARES:
-        _set(bias, before + share * shift)
-        results.append((share, evaluate(model, split)))
-    best = max(results, key=lambda result: result[1].mean_iou)
-    _set(bias, before + best[0] * shift)
-    return best
+    names = [spec.name for spec in model.classes]
+    counts = _counts(Running(model), split, [share * shift for share in SHARES])
+    overlaps = [scores_from_confusion(one, names).mean_iou for one in counts]
+    best = SHARES[max(range(len(SHARES)), key=overlaps.__getitem__)]
+    _set(bias, before + best * shift)
+    return best, evaluate(model, split)
+
+
+def _counts(running: Running, split: Split, shifts: list[Tensor]) -> NDArray[np.int64]:
+    """The confusion matrices of the split, one for each shift of the logits."""
+    classes = len(running.model.classes)
+    counts = np.zeros((len(shifts), classes, classes), np.int64)
+    for _, sample in ahead(split.__getitem__, range(len(split))):
+        read = sample()
+        for matrix, labels in zip(counts, running.shifted(read.image, shifts), strict=True):
+            matrix += confusion(read.labels, labels, classes)
+    return counts
 
 
 def _set(bias: Tensor, values: Tensor) -> None:

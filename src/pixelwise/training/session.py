@@ -14,7 +14,7 @@ from pixelwise.data.loader import Loader
 from pixelwise.models.bundle import BundleFacts, TrainingSummary
 from pixelwise.models.network import Network
 from pixelwise.training.clock import CLOCKS, Clock
-from pixelwise.training.correction import SHARES
+from pixelwise.training.correction import PASSES
 from pixelwise.training.log import RunLog
 from pixelwise.training.optim import WeightAverage
 from pixelwise.training.options import TrainOptions
@@ -72,9 +72,9 @@ class Session:
         return self.data.val.evenly(self.plan.validate_images)
 
     @property
-    def final_passes(self) -> int:
+    def final_passes(self) -> float:
         """How often the validation split is gone through at the end."""
-        return 1 if self.stepper.weights is None else len(SHARES)
+        return 1 if self.stepper.weights is None else PASSES
 
     def elapsed(self) -> float:
         """Seconds of training so far, all parts together."""

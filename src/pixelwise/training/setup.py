@@ -17,7 +17,7 @@ from pixelwise.errors import TrainingError
 from pixelwise.models.bundle import BundleFacts
 from pixelwise.models.network import Network
 from pixelwise.training.clock import CLOCKS, Clock
-from pixelwise.training.correction import SHARES
+from pixelwise.training.correction import PASSES
 from pixelwise.training.log import RunLog
 from pixelwise.training.machine import keep_memory, pick_device
 from pixelwise.training.optim import WeightAverage, make_optimizer
@@ -71,7 +71,7 @@ def prepare(
         )
         costs: dict[bool, float] = {}
     else:
-        passes = 1 if weights is None else len(SHARES)
+        passes = 1 if weights is None else PASSES
         plan, costs = make_plan(network, task, loader, data, options, CLOCKS[options.clock]() - began, passes)
     stepper = Stepper(
         network,
@@ -101,7 +101,7 @@ def make_plan(
     data: Dataset,
     options: TrainOptions,
     spent: float,
-    passes: int,
+    passes: float,
 ) -> tuple[Plan, dict[bool, float]]:
     """Time a few steps, choose the arithmetic, and fit the run into its budget."""
     clock = CLOCKS[options.clock]
