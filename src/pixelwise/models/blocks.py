@@ -266,7 +266,9 @@ class ASPP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H, W]."""
         maps = [branch(x) for branch in self.branches]
-        maps.append(self.image(x).expand_as(maps[0]))
+        # channels last like the others: what is merely expanded would turn all that follows into planes
+        everywhere = self.image(x).expand_as(maps[0])
+        maps.append(everywhere.contiguous(memory_format=torch.channels_last))
         joined: Tensor = self.project(torch.cat(maps, dim=1))
         return joined
 
