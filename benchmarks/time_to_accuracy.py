@@ -1,11 +1,12 @@
 """Whether ours reaches in a quarter of the time what a plain recipe on the same network reaches on CamVid.
 
 For each seed in turn: the plain recipe (`reference_camvid.py`: Adam at a constant rate, random crops and flips,
-cross-entropy, the last weights) for its minutes, then `recipes/camvid/train.yaml` for a share of them, as the command
-line runs it. Both have the same network, training images, arithmetic, memory settings and threads, the plain one in
-torch's own layers (without numba's kernels, as a script would run it); each has a process of its own, and both are scored on the test split at full size by the same code, which counts for neither. Ours counts
-from the start of its process to the end: imports, decoding, validation and report; the plain recipe counts from the
-opening of its data, after the imports, to its last step.
+cross-entropy, the last weights) for its minutes, then `recipes/camvid/train.yaml` for a share of them, as the
+command line runs it. Both have the same network, training images, arithmetic, memory settings and threads, the
+plain one in torch's own layers (without numba's kernels, as a script would run it); each has a process of its own,
+and both are scored on the test split at full size by the same code, which counts for neither. Ours counts from the
+start of its process to the end: imports, decoding, validation and report; the plain recipe counts from the opening
+of its data, after the imports, to its last step.
 
 Each run is stored as soon as it is finished, in a folder named as OUT; OUT sums up all runs of those minutes that lie
 there, so seeds can be run one by one. `--resume` leaves out what is stored. Run it where nothing else runs: a seed
