@@ -320,3 +320,12 @@ def test_closing_waits_for_windows_that_are_being_read(tmp_path: Path) -> None:
                 assert np.array_equal(window.result()[0], whole)
             with pytest.raises(ValueError, match="closed"):
                 reader.read(boxes[0])
+
+
+def test_a_reader_is_closed_once_and_waits_for_nobody_who_failed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.ones((1, 20, 30), np.uint8))
+    with open_raster(path) as reader:
+        with pytest.raises(ValueError, match="must be"):
+            reader.read(Box(0, 0, -1, -1))
+        reader.close()
+        reader.close()

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from pixelwise.errors import OptionError, PixelwiseError
-from pixelwise.geo.reader import open_raster
+from pixelwise.errors import DataError, OptionError
+from pixelwise.geo.mosaic import open_scene
 from pixelwise.infer.blocks import setup_of
 from pixelwise.infer.crew import LocalCrew
 from pixelwise.infer.placed import told_apart
@@ -89,10 +89,10 @@ def test_the_grid_covers_the_same_ground(
 ) -> None:
     image = picture(80, 120)
     path = write(tmp_path / "a.tif", image, crs=crs, transform=transform)
-    with open_raster(path) as reader:
+    with open_scene(path) as reader:
         own = reader.facts.place.pixel_size
     assert own is not None
-    with open_raster(path, pixel_size=size or 2 * own) as reader:
+    with open_scene(path, pixel_size=size or 2 * own) as reader:
         facts = reader.facts
         found, empty = reader.read(Box(0, 0, *reader.size))
     assert facts.size == (40, 60)
@@ -106,7 +106,7 @@ def test_the_grid_covers_the_same_ground(
 def test_smaller_pixels_are_interpolated(tmp_path: Path) -> None:
     image = picture(30, 40)
     path = write(tmp_path / "a.tif", image)
-    with open_raster(path, pixel_size=0.25) as reader:
+    with open_scene(path, pixel_size=0.25) as reader:
         found, _ = reader.read(Box(0, 0, *reader.size))
     planes = torch.from_numpy(image).permute(2, 0, 1)[None].double()
     wanted = F.interpolate(planes, scale_factor=2, mode="bilinear")[0].permute(1, 2, 0).numpy()
@@ -131,11 +131,81 @@ def test_no_data_stays_no_data(how: str, model: Segmenter, tmp_path: Path) -> No
     assert np.array_equal(labels == 255, mask[::2, ::2] == 0)
 
 
+@pytest.mark.parametrize("size", [0.7, 1.3, 1.7, 5.0])
+def test_means_are_weighed_by_area(size: float, tmp_path: Path) -> None:
+    """Windows of any raster of any step are parts of the whole, whose mean is that of the source."""
+    image = np.random.default_rng(0).random((61, 83, 2)).astype(np.float32)
+    path = write(tmp_path / "a.tif", image)
+    with open_scene(path, pixel_size=size) as reader:
+        height, width = reader.size
+        whole, _ = reader.read(Box(0, 0, height, width))
+        part, _ = reader.read(Box(height // 3, 1, height - 1, width // 2))
+    assert np.allclose(part, whole[height // 3 : height - 1, 1 : width // 2], atol=1e-6)
+    assert (height, width) == (max(1, round(61 * 0.5 / size)), max(1, round(83 * 0.5 / size)))
+    edges = [np.arange(side + 1) * (full / side) for side, full in ((height, 61), (width, 83))]
+    rows, columns = (
+        np.clip(
+            np.minimum(e[1:, None], np.arange(full) + 1) - np.maximum(e[:-1, None], np.arange(full)), 0, None
+        )
+        for e, full in zip(edges, (61, 83), strict=True)
+    )
+    wanted = np.einsum("yh,hwc,xw->yxc", rows, image, columns) / (61 / height * 83 / width)
+    assert np.allclose(whole, wanted, atol=1e-5)
+
+
+def test_a_fourth_band_is_data_whatever_its_tag(tmp_path: Path) -> None:
+    """GDAL calls the last of four bands alpha; a model of four bands takes it for what it is, near infrared."""
+    image = picture(64, 64, 4)
+    path = write(tmp_path / "a.tif", image, photometric="RGB", alpha="YES")
+    with open_scene(path, pixel_size=1.0) as reader:
+        assert reader.facts.alpha
+        found, empty = reader.read(Box(0, 0, 32, 32))
+    assert empty is None
+    assert np.abs(found - means(image, 2)).max() <= 0.5 + 1e-6
+
+
+def test_what_is_no_number_counts_nowhere(tmp_path: Path) -> None:
+    image = np.ones((40, 40, 1), np.float32)
+    image[3, 5], image[10:12, 20:22] = np.nan, np.nan
+    path = write(tmp_path / "a.tif", image)
+    with open_scene(path, pixel_size=1.0) as reader:
+        found, empty = reader.read(Box(0, 0, 20, 20))
+    assert empty is not None
+    assert np.argwhere(empty).tolist() == [[5, 10]]
+    assert (found[~empty] == 1).all()
+
+
+def test_wrong_bands_stay_wrong(model: Segmenter, tmp_path: Path) -> None:
+    image = picture(64, 64, 2)
+    path = write(tmp_path / "a.tif", image, np.full((64, 64), 255, np.uint8))
+    with pytest.raises(DataError, match="2 bands, the model takes 3"):
+        predict_scene(model, path, tmp_path / "b.tif", options=SceneOptions(resample=True))
+
+
+def test_the_parts_of_a_mosaic_meet(model: Segmenter, tmp_path: Path) -> None:
+    """Resampled as a whole, so that pixels which lie in two parts are the means of both."""
+    image = picture(90, 101)
+    write(tmp_path / "whole.tif", image)
+    write(tmp_path / "left.tif", image[:, :51])
+    write(
+        tmp_path / "right.tif",
+        image[:, 51:],
+        transform=rasterio.Affine(0.5, 0, 500_025.5, 0, -0.5, 4_000_000),
+    )
+    (tmp_path / "list.txt").write_text("left.tif\nright.tif\n")
+    with open_scene(tmp_path / "whole.tif", pixel_size=0.8) as reader:
+        wanted, _ = reader.read(Box(0, 0, *reader.size))
+    with open_scene(f"@{tmp_path / 'list.txt'}", pixel_size=0.8) as reader:
+        found, empty = reader.read(Box(0, 0, *reader.size))
+    assert empty is None
+    assert np.array_equal(found, wanted)
+
+
 def test_a_map_is_that_of_the_resampled_scene(model: Segmenter, tmp_path: Path) -> None:
     """Tile by tile, over processes and after an interruption: labels are those of the whole image at that size."""
     image = picture(2200, 160)
     scene = write(tmp_path / "a.tif", image)
-    with open_raster(scene, pixel_size=1.0) as reader:
+    with open_scene(scene, pixel_size=1.0) as reader:
         small, _ = reader.read(Box(0, 0, *reader.size))
     options = SceneOptions(TileOptions(core=512), resample=True)
     result = predict_scene(model, scene, tmp_path / "b.tif", options=options)
@@ -168,21 +238,23 @@ def test_what_cannot_be_resampled_says_why(model: Segmenter, tmp_path: Path) -> 
     options = SceneOptions(resample=True)
     scene = write(tmp_path / "a.tif", picture(40, 50))
     nowhere = write(tmp_path / "n.tif", picture(40, 50), crs=None, transform=None)
-    (tmp_path / "list.txt").write_text("a.tif\n")
     unknowing = build(
         "unet", encoder="resnet18", classes=3, options=NetworkOptions(encoder_width=0.125)
     ).eval()
-    cases: list[tuple[Any, str, str]] = [
-        (model, str(nowhere), "does not say how large its pixels are"),
-        (unknowing, str(scene), "does not know how large a pixel"),
-        (model, f"@{tmp_path / 'list.txt'}", "parts of a mosaic cannot be resampled"),
-    ]
-    for one, source, told in cases:
-        with pytest.raises(OptionError, match=told):
-            predict_scene(one, source, tmp_path / "b.tif", options=options)
+    with pytest.raises(DataError, match="does not say how large its pixels are"):  # of one scene among others
+        predict_scene(model, nowhere, tmp_path / "b.tif", options=options)
+    with pytest.raises(OptionError, match="does not know how large a pixel"):
+        predict_scene(unknowing, scene, tmp_path / "b.tif", options=options)
+    model.facts = BundleFacts(pixel_size=1e-9)
+    try:
+        with pytest.raises(DataError, match="would have 20000000000 x 25000000000 pixels"):
+            predict_scene(model, scene, tmp_path / "b.tif", options=options)
+    finally:
+        model.facts = BundleFacts(pixel_size=1.0)
     assert not (tmp_path / "b.tif").exists()
-    with pytest.raises(PixelwiseError, match=r"n\.tif does not say how large its pixels are"):
-        told_apart([nowhere], tmp_path / "out", resample=True)
+    (tmp_path / "photo.png").write_bytes(b"")
+    with pytest.raises(OptionError, match=r"photo\.png does not say how large its pixels are"):
+        told_apart([tmp_path / "photo.png"], tmp_path / "out", resample=True)
     small = told_apart([scene], tmp_path / "out", resample=True)
     assert [source for source, _ in small.scenes] == [str(scene)]
     assert not small.images

@@ -204,6 +204,31 @@ def test_other_convolutions_are_the_layers(change: dict[str, int]) -> None:
     assert layer.eval()._kernels(a_map(2, 16, 64, 64)) is None
 
 
+def test_maps_that_come_back_in_planes_have_their_gradient() -> None:
+    """A hook that moves what is kept for the backward pass may lose the order in memory."""
+    x, gradient = a_map(2, 16, 48, 64), a_map(2, 16, 48, 64, seed=1)
+    found = []
+    for keep in (lambda kept: kept, lambda kept: kept.contiguous()):
+        one, shortcut, layer = leaf(x), leaf(gradient), a_norm(16)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
+            norm.norm_relu(layer, nn.ReLU(), one, shortcut).backward(gradient)
+        found.append((one.grad, shortcut.grad, layer.weight.grad))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_layer_of_bfloat16_is_left_to_torch() -> None:
+    assert norm._kernels(a_norm(16).bfloat16(), nn.ReLU(), a_map(2, 16, 48, 64), None) is None
+
+
+def test_logits_smaller_than_the_labels_are_enlarged_at_their_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no caller asks for, and what must not read beyond the logits."""
+    monkeypatch.setattr(head, "_WORTH", 0)
+    logits, labels = a_map(2, 5, 64, 64), torch.zeros(2, 90, 80, dtype=torch.uint8)
+    found = segmentation_loss(leaf(logits), labels, LossOptions(), span=(64, 64))
+    wanted = segmentation_loss(leaf(logits.float()), labels, LossOptions(), span=(64, 64))
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-3)
+
+
 @pytest.mark.parametrize("size", [(60, 80), (64, 96), (33, 1)])
 @pytest.mark.parametrize(
     ("options", "weighted"),

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import pixelwise as pw
+from pixelwise.errors import DataError
+from pixelwise.models.bundle import BundleFacts
 from pixelwise.training.correction import SHARES, undo_weights
 
 WEIGHTS = torch.tensor([0.5, 2.0, 8.0])
@@ -62,3 +64,11 @@ def test_one_logit_moves_by_the_difference(shapes, tmp_path):
     share, _ = undo_weights(net.eval(), data.val, torch.tensor([1.0, 4.0]))
     assert share == 1.0
     assert float(net.head.bias.detach()) == pytest.approx(1.0 - np.log(4.0))
+
+
+def test_an_image_that_does_not_suit_is_named(data):
+    net = network(data, [0.0, 0.1, 2.5])
+    net.facts = BundleFacts(dtype="uint16")
+    with pytest.raises(DataError) as caught:
+        undo_weights(net, data.val, WEIGHTS)
+    assert caught.value.file == data.val.items[0].image

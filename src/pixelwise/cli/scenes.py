@@ -90,6 +90,11 @@ def map_all(
     from pixelwise.models.segmenter import Segmenter
 
     if not isinstance(network, Segmenter):
+        if settings.resample:
+            raise OptionError(
+                "--resample is for class maps of scenes, which this model does not make",
+                remedy="leave it out",
+            )
         inputs = listed(inputs)
         return map_images(inputs), []
     if settings.mosaic:

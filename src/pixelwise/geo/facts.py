@@ -8,6 +8,8 @@ import numpy as np
 
 from pixelwise.geo.place import Place
 
+MAX_PIXELS = 2**40
+
 
 @dataclass(frozen=True)
 class RasterFacts:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import DataError, OptionError, UnreadableError
-from pixelwise.geo.facts import RasterFacts
-from pixelwise.geo.reader import MAX_PIXELS, REMOTE, RasterReader, open_raster
+from pixelwise.errors import DataError, UnreadableError
+from pixelwise.geo.facts import MAX_PIXELS, RasterFacts
+from pixelwise.geo.reader import REMOTE, RasterReader, open_raster
+from pixelwise.geo.resampling import ResampledReader, same_pixel_size
 from pixelwise.ops.tiles import Box
 
 MARK = "@"  # before the name of a list
@@ -86,24 +87,29 @@ def open_scene(
     allow_remote: bool = False,
     cache: int | None = None,
     pixel_size: float | None = None,
-) -> Iterator[RasterReader | MosaicReader]:
-    """Open a GeoTIFF as `open_raster` does, or the mosaic that `@LIST` names.
+) -> Iterator[RasterReader | MosaicReader | ResampledReader]:
+    """Open a GeoTIFF as `open_raster` does, or the mosaic that `@LIST` names; `pixel_size` in metres resamples it.
 
     Raises:
-        DataError: parts of different bands, types or coordinate systems, or off one another's grid.
+        DataError: parts of different bands, types or coordinate systems, or off one another's grid; unknown or
+            impossible pixel sizes.
         UnreadableError, OptionError: see `open_raster`.
     """
+    with _opened(source, handles, allow_remote, cache) as reader:
+        if pixel_size is None or same_pixel_size(reader.facts, pixel_size):
+            yield reader
+        else:
+            yield ResampledReader(reader, pixel_size)
+
+
+@contextmanager
+def _opened(
+    source: str | Path, handles: int, allow_remote: bool, cache: int | None
+) -> Iterator[RasterReader | MosaicReader]:
     if not str(source).startswith(MARK):
-        with open_raster(
-            source, handles=handles, allow_remote=allow_remote, cache=cache, pixel_size=pixel_size
-        ) as reader:
+        with open_raster(source, handles=handles, allow_remote=allow_remote, cache=cache) as reader:
             yield reader
         return
-    if pixel_size is not None:
-        raise OptionError(
-            "the parts of a mosaic cannot be resampled one by one: their grids would not meet",
-            remedy="map them as scenes of their own, or resample them to one grid first: gdalwarp -tap -tr X Y",
-        )
     known = []
     for name in parts_of(source):
         with open_raster(name, allow_remote=allow_remote) as reader:

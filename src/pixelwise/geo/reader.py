@@ -22,14 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError, OptionError, UnreadableError
-from pixelwise.geo.facts import RasterFacts
+from pixelwise.geo.facts import MAX_PIXELS, RasterFacts
 from pixelwise.geo.place import Place, place_of
 from pixelwise.geo.raster import load_rasterio
-from pixelwise.geo.resampling import resampled
 from pixelwise.ops.tiles import Box
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-MAX_PIXELS = 2**40
 MAX_BANDS = 512
 MAX_BLOCK = 2**28
 """Bytes that are decoded as one: a raster in one compressed block would have to be unpacked whole."""
@@ -52,7 +50,7 @@ class RasterReader:
     def __init__(self, facts: RasterFacts, handles: list[Any], environment: dict[str, Any]) -> None:
         self.facts, self.size = facts, facts.size
         self._environment = environment
-        self._every = handles
+        self._every, self._open = handles, len(handles)
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # None when they are closed
         for handle in handles:
             self._idle.put(handle)
@@ -67,11 +65,12 @@ class RasterReader:
             UnreadableError: the file is cut off or damaged there.
             ValueError: the reader is closed.
         """
-        rasterio, handle = load_rasterio(), self._idle.get()
+        rasterio = load_rasterio()
+        window = rasterio.windows.Window(box.left, box.top, box.width, box.height)
+        handle = self._idle.get()
         if handle is None:
             self._idle.put(None)  # for whoever else waits
             raise ValueError("this raster is closed")
-        window = rasterio.windows.Window(box.left, box.top, box.width, box.height)
         try:
             with rasterio.Env(**self._environment):
                 values = handle.read(window=window)
@@ -94,8 +93,9 @@ class RasterReader:
 
     def close(self) -> None:
         """Close all handles, each when nobody reads with it any more: GDAL does not survive less."""
-        for _ in self._every:
+        while self._open:
             self._idle.get().close()
+            self._open -= 1
         self._idle.put(None)
 
 
@@ -106,7 +106,6 @@ def open_raster(
     handles: int = 1,
     allow_remote: bool = False,
     cache: int | None = None,
-    pixel_size: float | None = None,
 ) -> Iterator[RasterReader]:
     """Open a GeoTIFF for reading in windows.
 
@@ -115,11 +114,10 @@ def open_raster(
         handles: Threads that may read at a time.
         allow_remote: Whether anything may be read over the network.
         cache: Bytes that GDAL may keep of decoded blocks, in the whole process.
-        pixel_size: Metres of a pixel that it is resampled to while it is read, see `geo.resampling`.
 
     Raises:
         MissingExtraError: rasterio is not installed.
-        OptionError: a path that is no local file, or a raster of unknown pixel size to be resampled.
+        OptionError: a path that is no local file.
         UnreadableError: missing, no TIFF, cut off or damaged.
         DataError: a size beyond all bounds.
     """
@@ -142,15 +140,11 @@ def open_raster(
                     )
                 nowhere = any(w.category is rasterio.errors.NotGeoreferencedWarning for w in heard)
                 facts = _facts(str(path), opened[0], place_of(opened[0], nowhere=nowhere))
-                read = opened
-                if pixel_size is not None:
-                    read = [resampled(one, facts, pixel_size) for one in opened]
-                    facts = _facts(str(path), read[0], place_of(read[0], nowhere=False))
             except (rasterio.errors.RasterioError, UnicodeDecodeError, ValueError) as error:
                 raise UnreadableError(
                     f"GDAL cannot open it as a GeoTIFF: {error}", file=path, remedy="export the file again"
                 ) from error
-        reader = RasterReader(facts, read, environment)
+        reader = RasterReader(facts, opened, environment)
         yield reader
     finally:
         if reader is not None:

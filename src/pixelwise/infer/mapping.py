@@ -82,15 +82,14 @@ class Mapping:
             if target.resolve() in read:
                 raise OutputError("the map would replace its scene", file=target, remedy="give another -o")
         self.pixel_size = wanted_pixel_size(self.model) if self.options.resample else None
-        before = None
-        if self.pixel_size is not None:
-            with open_scene(self.source, allow_remote=remote) as header:
-                before = header.facts
+        with open_scene(self.source, allow_remote=remote) as header:
+            before = header.facts
+        drop_alpha = checked(self.model, before)
         with open_scene(self.source, allow_remote=remote, pixel_size=self.pixel_size) as header:
             facts = self.facts = header.facts
-        drop_alpha = checked(self.model, facts)
         self.notes = notes_on(self.model, facts, before)
-        self.cache = min(2 * facts.cache(2048, 2048), CACHE)
+        largest = (2048 * old // new for old, new in zip(before.size, facts.size, strict=True))
+        self.cache = min(2 * before.cache(*largest), CACHE)
         reader = stack.enter_context(
             open_scene(
                 self.source,

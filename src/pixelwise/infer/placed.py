@@ -73,9 +73,12 @@ def told_apart(inputs: Sequence[Path], out: Path, *, resample: bool = False) -> 
     """Scenes and images among files, folders and addresses; to be resampled, all have to be scenes.
 
     Raises:
-        OptionError: an image that lies nowhere, to be resampled.
+        MissingExtraError: something to be resampled, and rasterio is not installed.
+        OptionError: an image that is no TIFF, to be resampled.
         UnreadableError, DataError, OutputError: see `find_jobs`.
     """
+    if resample:
+        raster.load_rasterio()
     remote = [path for path in inputs if REMOTE.match(str(path))]
     local = [path for path in inputs if path not in remote]
     scenes = [(str(path), Path(path.stem)) for path in remote]
@@ -83,12 +86,12 @@ def told_apart(inputs: Sequence[Path], out: Path, *, resample: bool = False) -> 
     images: list[Path] = []
     for job in find_jobs(local, out) if local or not remote else ():
         facts = _facts(job.image)
-        if resample and (facts is None or not facts.place.known):
+        if resample and job.image.suffix.lower() not in SUFFIXES:
             raise OptionError(
                 f"{job.image} does not say how large its pixels are, so it cannot be resampled",
                 remedy="leave out --resample, or give georeferenced TIFFs",
             )
-        if facts is not None and (resample or _is_scene(facts)):
+        if resample or (facts is not None and _is_scene(facts)):
             scenes.append((str(job.image), job.name))
             continue
         images.append(job.image)

@@ -8,6 +8,7 @@ from pixelwise.errors import DataError, OptionError
 from pixelwise.geo.facts import RasterFacts
 from pixelwise.geo.mosaic import MosaicReader
 from pixelwise.geo.reader import RasterReader
+from pixelwise.geo.resampling import ResampledReader
 from pixelwise.infer.predictor import DTYPES
 from pixelwise.infer.shift import ODD_PIXEL_SIZE
 from pixelwise.infer.windows import Window
@@ -23,7 +24,9 @@ class SceneReader:
     from all values would reach beyond its own pixels. Integers stay as they are in the file.
     """
 
-    def __init__(self, raster: RasterReader | MosaicReader, model: Segmenter, drop_alpha: bool) -> None:
+    def __init__(
+        self, raster: RasterReader | MosaicReader | ResampledReader, model: Segmenter, drop_alpha: bool
+    ) -> None:
         self.raster, self.drop_alpha = raster, drop_alpha
         self.size = raster.size
         self.mean = np.asarray(model.normalization.mean, np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 
 from pixelwise.data.read import read_image
 from pixelwise.errors import PixelwiseError
+from pixelwise.geo.mosaic import open_scene
 from pixelwise.geo.reader import REMOTE, open_raster
 from pixelwise.infer.placed import told_apart
 from pixelwise.infer.shift import (
@@ -139,7 +140,7 @@ def judged_together(known: Fingerprint, reports: Sequence[ShiftReport]) -> tuple
 def _scene(model: Network, path: Path, pixel_size: float | None) -> list[tuple[str, ShiftReport]]:
     """Windows along the diagonal of a scene, those without data left out."""
     reports = []
-    with open_raster(path, pixel_size=pixel_size) as reader:
+    with open_scene(path, pixel_size=pixel_size) as reader:
         facts = reader.facts
         drop = facts.alpha and facts.bands == model.bands + 1
         for part in range(WINDOWS):

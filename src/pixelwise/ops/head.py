@@ -175,7 +175,8 @@ def sums_from_low(
     table[:classes] = 1 if weights is None else weights.detach().float().numpy()
     counted = labels if ignore == IGNORE else labels.masked_fill(labels == ignore, IGNORE)
     seen = counted.to(torch.uint8).contiguous().numpy()
-    if tuple(logits.shape[-2:]) == span and logits.shape[1] > 1 and fits(logits):
+    covered = span[0] >= size[0] and span[1] >= size[1]
+    if tuple(logits.shape[-2:]) == span and covered and logits.shape[1] > 1 and fits(logits):
         full = native.load("full_loss_kernels")
         if full is not None:
             return PixelSums(*full_sums(logits, Judgement(full, seen, table, smoothing, overlaps)))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pixelwise.ops import native
-from pixelwise.ops.maps import bits_of, fits
+from pixelwise.ops.maps import bits_of, empty_map, fits
 
 Bits = NDArray[np.uint16]
 Table = NDArray[np.float32]
@@ -52,6 +52,7 @@ def _kernels(
     norm: nn.Module, relu: nn.Module | None, x: Tensor, shortcut: Tensor | None
 ) -> ModuleType | None:
     ordinary = type(norm) is nn.BatchNorm2d and norm.training and norm.affine and norm.momentum is not None
+    ordinary = ordinary and norm.weight.dtype == torch.float32
     if not ordinary or x.numel() < _WORTH or type(relu) not in (nn.ReLU, type(None)):
         return None
     same = shortcut is None or (fits(shortcut) and shortcut.shape == x.shape)
@@ -129,7 +130,7 @@ class _NormRelu(torch.autograd.Function):
         offset = _doubles(bias) - mean * scale
         scales, offsets = rows.table(scale), rows.table(offset)
         other = _NOTHING if shortcut is None else rows.of(shortcut)
-        y = torch.empty_like(x)
+        y = empty_map(*x.shape)
         into = rows.of(y)
         rows.each(lambda _, *part: kernels.apply(bits, scales, offsets, other, relu, into, *part))
         joined = shortcut is not None
@@ -155,11 +156,11 @@ class _NormRelu(torch.autograd.Function):
         slope = -scale * ctx.sharpness**2 * product / rows.pixels
         constant = -scale * total / rows.pixels - slope * ctx.mean
         turned = rows.table(slope), rows.table(constant)
-        down = torch.empty_like(x)
+        down = empty_map(*x.shape)
         beside = gradient if ctx.joined else None
         into, other = rows.of(down), _NOTHING
         if rest:
-            beside = torch.empty_like(x)
+            beside = empty_map(*x.shape)
             other = rows.of(beside)
         rows.each(lambda _, *part: write(above, bits, seen, scales, offsets, *turned, into, other, *part))
         slopes = (torch.from_numpy(values.astype(np.float32)) for values in (product * ctx.sharpness, total))

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.data.dataset import Split
+from pixelwise.errors import DataError
 from pixelwise.evaluation import evaluate
+from pixelwise.evaluation.checks import check_split
 from pixelwise.infer.ahead import ahead
 from pixelwise.infer.predictor import Running
 from pixelwise.metrics import Scores, scores_from_confusion
@@ -24,7 +26,7 @@ from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.confusion import confusion
 
 SHARES = (0.0, 0.5, 1.0)
-PASSES = 1.5  # what choosing one and scoring it costs, in evaluations of the split
+PASSES = 2  # what choosing one and scoring it costs, in evaluations of the split
 
 
 def can_undo(model: Network) -> TypeGuard[Segmenter]:
@@ -57,9 +59,15 @@ def _counts(running: Running, split: Split, shifts: list[Tensor]) -> NDArray[np.
     """The confusion matrices of the split, one for each shift of the logits."""
     classes = len(running.model.classes)
     counts = np.zeros((len(shifts), classes, classes), np.int64)
-    for _, sample in ahead(split.__getitem__, range(len(split))):
+    check_split(running.model, split)
+    for index, sample in ahead(split.__getitem__, range(len(split))):
         read = sample()
-        for matrix, labels in zip(counts, running.shifted(read.image, shifts), strict=True):
+        try:
+            found = running.shifted(read.image, shifts)
+        except DataError as error:
+            error.file = error.file or split.items[index].image
+            raise
+        for matrix, labels in zip(counts, found, strict=True):
             matrix += confusion(read.labels, labels, classes)
     return counts
 
