@@ -96,8 +96,8 @@ def table() -> str:
         result = json.loads(path.read_text(encoding="utf-8"))
         by_name.setdefault(result["experiment"], []).append(result)
     lines = [
-        "| experiment | measure | test | seeds | minutes | steps | parameters |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| experiment | measure | test | seeds | minutes | steps | parameters | machine |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     ordered = sorted(by_name.items(), key=lambda row: (row[0].partition("@")[2], row[1][0]["test"]))
     for name, results in ordered:
@@ -106,9 +106,16 @@ def table() -> str:
         steps, parameters = (f"{first[key]:,}" if key in first else "" for key in ("steps", "parameters"))
         lines.append(
             f"| {name} | {first['measure'].replace('_', ' ')} | {_score(results)} | {len(results)} | "
-            f"{minutes:.1f} | {steps} | {parameters} |"
+            f"{minutes:.1f} | {steps} | {parameters} | {_makers_name(results)} |"
         )
     return "\n".join(lines)
+
+
+def _makers_name(results: list[dict[str, Any]]) -> str:
+    """Of the processors: minutes of one are not those of another."""
+    machines = [result.get("machine", {}) for result in results]
+    names = [one.get("processor", "") if isinstance(one, dict) else str(one) for one in machines]
+    return ", ".join(sorted({name.replace("(R)", "").split(" ")[0] for name in names if name}))
 
 
 def _score(results: list[dict[str, Any]]) -> str:
