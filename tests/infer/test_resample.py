@@ -17,10 +17,12 @@ from pixelwise.infer.blocks import setup_of
 from pixelwise.infer.crew import LocalCrew
 from pixelwise.infer.placed import told_apart
 from pixelwise.infer.predictor import predict
+from pixelwise.infer.sceneinput import wanted_pixel_size
 from pixelwise.infer.scenes import SceneOptions, predict_scene
 from pixelwise.infer.spread import SceneJob, predict_scenes
 from pixelwise.infer.windows import TileOptions
 from pixelwise.models.bundle import BundleFacts
+from pixelwise.models.fingerprint import Fingerprint
 from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.zoo import build
@@ -231,6 +233,17 @@ def test_a_scene_of_that_size_is_left_as_it_is(model: Segmenter, tmp_path: Path)
     predict_scene(model, scene, tmp_path / "b.tif", options=SceneOptions(resample=True))
     predict_scene(model, scene, tmp_path / "c.tif")
     assert (tmp_path / "b.tif").read_bytes() == (tmp_path / "c.tif").read_bytes()
+
+
+def test_the_pixel_size_is_that_of_the_images_a_run_has_seen() -> None:
+    """Training stores it in the fingerprint of its images; the bundle may say another one."""
+    options = NetworkOptions(encoder_width=0.125)
+    made = build("unet", encoder="resnet18", classes=3, options=options).eval()
+    seen = Fingerprint.model_construct(pixel_size=0.25)
+    made.facts = BundleFacts().model_copy(update={"fingerprint": seen})
+    assert wanted_pixel_size(made) == 0.25
+    made.facts = made.facts.model_copy(update={"pixel_size": 2.0})
+    assert wanted_pixel_size(made) == 2.0
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

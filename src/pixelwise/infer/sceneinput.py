@@ -13,6 +13,7 @@ from pixelwise.infer.predictor import DTYPES
 from pixelwise.infer.shift import ODD_PIXEL_SIZE
 from pixelwise.infer.windows import Window
 from pixelwise.models.bundle import facts_of
+from pixelwise.models.network import Network
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.tiles import Box
 
@@ -67,13 +68,21 @@ def checked(model: Segmenter, facts: RasterFacts) -> bool:
     return drop_alpha
 
 
+def trained_pixel_size(model: Network) -> float | None:
+    """Metres of a pixel of the training images, as the bundle says or as they looked when it was made."""
+    facts = facts_of(model)
+    if facts.pixel_size is not None:
+        return facts.pixel_size
+    return None if facts.fingerprint is None else facts.fingerprint.pixel_size
+
+
 def wanted_pixel_size(model: Segmenter) -> float:
     """Metres of a pixel of the training images.
 
     Raises:
         OptionError: the model does not know it.
     """
-    trained = facts_of(model).pixel_size
+    trained = trained_pixel_size(model)
     if trained is None:
         raise OptionError(
             "the model does not know how large a pixel of its training images was, so no scene can be resampled to it",
@@ -97,7 +106,7 @@ def notes_on(model: Segmenter, facts: RasterFacts, before: RasterFacts | None = 
         notes.append("the scene names no coordinate system: its map has none either")
     if facts.alpha and facts.bands > model.bands:
         notes.append("the last band is tagged as alpha: where it is 0 there is no data")
-    trained = facts_of(model).pixel_size
+    trained = trained_pixel_size(model)
     if (
         trained
         and place.pixel_size

@@ -14,6 +14,7 @@ from pixelwise.errors import PixelwiseError
 from pixelwise.geo.mosaic import open_scene
 from pixelwise.geo.reader import REMOTE, open_raster
 from pixelwise.infer.placed import told_apart
+from pixelwise.infer.sceneinput import trained_pixel_size
 from pixelwise.infer.shift import (
     ShiftReport,
     Sign,
@@ -111,7 +112,7 @@ def check_inputs(
     local = [Path(source) for source, _ in found.scenes if not REMOTE.match(source)]
     for path in local[:SCENES]:
         try:
-            reports += _scene(model, path, facts_of(model).pixel_size if resample else None)
+            reports += _scene(model, path, trained_pixel_size(model) if resample else None)
         except PixelwiseError:
             continue
     checked = [(name, report) for name, report in reports if report.checked]
