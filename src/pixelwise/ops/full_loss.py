@@ -46,12 +46,9 @@ class _FullSums(torch.autograd.Function):
             )  # fmt: skip
 
         native.share(work, count * _PIECES)
-        out = torch.from_numpy(parts.sum(axis=(0, 1))).float()
-        results = (out[3, 0].clone(), out[3, 1].clone(), *(row.clone() for row in out[:3]))
-        ctx.mark_non_differentiable(results[1], results[4])
         ctx.save_for_backward(logits)
         ctx.judge, ctx.lse = judge, lse
-        return results
+        return results_of(ctx, parts)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -73,6 +70,14 @@ class _FullSums(torch.autograd.Function):
 
         native.share(work, count * _PIECES)
         return down, None
+
+
+def results_of(ctx: Any, parts: NDArray[np.float64]) -> tuple[Tensor, ...]:
+    """The fields of `PixelSums` from what kernels have added up in parts [N, pieces, 4, K]."""
+    out = torch.from_numpy(parts.sum(axis=(0, 1))).float()
+    results = (out[3, 0].clone(), out[3, 1].clone(), *(row.clone() for row in out[:3]))
+    ctx.mark_non_differentiable(results[1], results[4])
+    return results
 
 
 def full_sums(logits: Tensor, judge: Judgement) -> tuple[Tensor, ...]:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from pixelwise.errors import MaskError
 from pixelwise.ops import native
-from pixelwise.ops.full_loss import Judgement, full_sums
+from pixelwise.ops.full_loss import Judgement, full_sums, results_of
 from pixelwise.ops.head_grid import Grid, Size, folded, grid_of, label_slots, planes_of
 from pixelwise.ops.labels import labels_from_logits
 from pixelwise.ops.maps import fits
@@ -215,11 +215,8 @@ class _Sums(torch.autograd.Function):
             )  # fmt: skip
 
         _share(grid, count, work)
-        out = torch.from_numpy(parts.sum(axis=(0, 1))).float()
-        results = (out[3, 0].clone(), out[3, 1].clone(), *(row.clone() for row in out[:3]))
-        ctx.mark_non_differentiable(results[1], results[4])
         ctx.call, ctx.grid, ctx.planes, ctx.lse = call, grid, planes, lse
-        return results
+        return results_of(ctx, parts)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

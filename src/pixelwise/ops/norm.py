@@ -25,22 +25,20 @@ Doubles = NDArray[np.float64]
 _WORTH = 1 << 20  # values of a map from which the kernels are used: torch is as quick on what fits in a cache
 _LANES = 256  # values side by side that make a loop long enough
 _PIECE = 1 << 19  # values that a thread takes at a time: waking others costs as much as half a million
-_MOST = (
-    32  # pieces; their number depends on the map alone, so that sums are the same on any number of threads
-)
+_MOST = 32  # pieces; how many depends on the map alone, so that sums are the same on any number of threads
 
 
 def norm_relu(norm: nn.Module, relu: nn.Module | None, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
     """relu(norm(x) + shortcut): [N, C, H, W], `shortcut` of the same size.
 
     Where a step is trained on a processor in bfloat16 and channels last, batch normalisation, sum and ReLU are one
-    operation, whose sums are made in float32; else the layers do it one after the other. Running statistics are those
-    of `torch.nn.BatchNorm2d` either way.
+    operation, whose sums are made in float32 and float64; else the layers do it one after the other. Running
+    statistics are those of `torch.nn.BatchNorm2d` either way.
     """
     kernels = _kernels(norm, relu, x, shortcut)
-    if kernels is not None:
-        assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101  as `_kernels` has seen
-        fused: Tensor = _NormRelu.apply(x, norm.weight, norm.bias, shortcut, norm, relu is not None, kernels)  # type: ignore[no-untyped-call]
+    if kernels is not None and isinstance(norm, nn.BatchNorm2d):
+        given = (x, norm.weight, norm.bias, shortcut, norm, relu is not None, kernels)
+        fused: Tensor = _NormRelu.apply(*given)  # type: ignore[no-untyped-call]
         return fused
     x = norm(x)
     if shortcut is not None:

@@ -14,11 +14,8 @@ from pixelwise.ops.bfloat import narrow, widen
 from pixelwise.ops.native import kernel
 
 FLUSH = 128  # rows that are added up in float32
-OPEN, POSITIVE, OUTPUT = (
-    0,
-    1,
-    2,
-)  # where gradients pass: everywhere, where x * scale + offset > 0, where y > 0
+# Where gradients pass: everywhere, where x * scale + offset > 0, where y > 0.
+OPEN, POSITIVE, OUTPUT = 0, 1, 2
 ZERO = np.float32(0)
 
 

@@ -72,7 +72,7 @@ class Session:
         return self.data.val.evenly(self.plan.validate_images)
 
     @property
-    def final_passes(self) -> float:
+    def final_passes(self) -> int:
         """How often the validation split is gone through at the end."""
         return 1 if self.stepper.weights is None else PASSES
 

@@ -101,7 +101,7 @@ def make_plan(
     data: Dataset,
     options: TrainOptions,
     spent: float,
-    passes: float,
+    passes: int,
 ) -> tuple[Plan, dict[bool, float]]:
     """Time a few steps, choose the arithmetic, and fit the run into its budget."""
     clock = CLOCKS[options.clock]
