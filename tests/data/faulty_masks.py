@@ -160,6 +160,18 @@ def photograph(root: Path) -> None:
     save(root / M, picture(labels("c"), "c")[..., 0])
 
 
+def moved(root: Path) -> None:
+    """Twenty-four pairs of larger images of which one mask is moved by 16 rows and 24 columns."""
+    rng = np.random.default_rng(4)
+    for name in "abcdefghijklmnopqrstuvwx":
+        array = np.zeros((160, 160), np.uint8)
+        for _ in range(12):
+            top, left = rng.integers(0, 130, 2)
+            array[top : top + 24, left : left + 30] = rng.integers(0, 3)
+        save(root / f"images/{name}.png", picture(array, name))
+        save(root / f"masks/{name}.png", np.roll(array, (-16, 24), (0, 1)) if name == "b" else array)
+
+
 def exchanged(root: Path) -> None:
     """Masks b and c of larger images exchanged; the others fit."""
     rng = np.random.default_rng(3)

@@ -149,6 +149,7 @@ MSK = [
     V("MSK-18", "a copy of the image", f.copy(B, M), "error mask-copy b.png"),
     V("MSK-18", "a photograph", m.photograph, "error mask-value b.png"),
     V("MSK-18", "masks exchanged", m.exchanged, "warning mask-other b.png"),
+    V("MSK-18", "a mask moved", m.moved, "warning mask-moved b.png"),
 ]  # fmt: skip
 DAT = [
     V("DAT-01", "image without mask", f.remove(M), "error lone-image b.png"),

@@ -29,10 +29,14 @@ _FITS = 0.6  # what counts as following an image at all
 
 @dataclass(frozen=True, eq=False)
 class Outlines:
-    """Ranks of the gradient of a small image (0 to 1), and where its labels have borders, both [h, w]."""
+    """Ranks of the gradient of a small image (0 to 1), and where its labels have borders, both [h, w].
+
+    `step` is how many pixels of the image one of them stands for.
+    """
 
     ranks: NDArray[np.float32]
     borders: NDArray[np.bool_]
+    step: int
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def outlines(image: Image, labels: Labels) -> Outlines | None:
     down, right = np.abs(np.diff(grey, axis=0)), np.abs(np.diff(grey, axis=1))
     gradient = down[:, :-1] + right[:-1]
     borders = (classes[:-1, :-1] != classes[:-1, 1:]) | (classes[:-1, :-1] != classes[1:, :-1])
-    return Outlines(_ranks(gradient), borders)
+    return Outlines(_ranks(gradient), borders, step)
 
 
 def _ranks(values: NDArray[Any]) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from pixelwise.data.alignment import Outlines
 from pixelwise.data.checkreport import Finding, Level
 from pixelwise.data.classes import ClassTable
 from pixelwise.data.dataset import Split, image_of, raw_mask, size_mismatch
+from pixelwise.data.displaced import Peak, find_peak
 from pixelwise.data.headers import Header
 from pixelwise.data.items import Item, Pair, Row, Window
 from pixelwise.data.layouts import Task
@@ -54,6 +55,7 @@ class Looked:
         digest: SHA-256 of the image as stored.
         counts: Pixels of each class.
         outlines: Where image and labels have edges.
+        peak: Where the labels would fit those of the image best.
         specks: Holes of unlabelled pixels in its labels.
         watch: What the search for near duplicates remembers of the image.
     """
@@ -69,6 +71,7 @@ class Looked:
     digest: bytes | None = None
     counts: ClassCounts | None = None
     outlines: Outlines | None = None
+    peak: Peak | None = None
     specks: Specks | None = None
     watch: LeakWatch = field(default_factory=LeakWatch)
 
@@ -159,6 +162,7 @@ def _look_at_labels(seen: Looked, image: Image | None, mask: RawMask, table: Cla
         _look_for_specks(seen, labels, table, counts)
     if image is not None and isinstance(seen.item, Pair):
         seen.outlines = alignment.outlines(image, labels)
+        seen.peak = find_peak(seen.outlines) if seen.outlines is not None else None
 
 
 def _look_for_specks(seen: Looked, labels: Labels, table: ClassTable, counts: ClassCounts) -> None:

@@ -14,6 +14,7 @@ from pixelwise.data.alignment import Alignment
 from pixelwise.data.assign import Assigned
 from pixelwise.data.checkreport import CheckReport, ClassShare, Finding, Histogram, Level, SplitShare
 from pixelwise.data.classes import ClassTable
+from pixelwise.data.displaced import Peak, find_displaced
 from pixelwise.data.examine import Looked, Trait
 from pixelwise.data.items import Item, Pair
 from pixelwise.data.layouts import Layout
@@ -47,6 +48,7 @@ class Gathered:
         self._traits: dict[Trait, list[Path]] = {}
         self._copies: dict[bytes, dict[SplitName, list[Path]]] = {}
         self._alignment = Alignment()
+        self._peaks: list[tuple[Path, Peak]] = []
         self._watch = LeakWatch()
         self._taken = 0
 
@@ -82,6 +84,8 @@ class Gathered:
             self._choose(seen.item, seen.counts.pixels)
         if seen.outlines is not None and isinstance(seen.item, Pair):
             self._alignment.add(seen.item.image, seen.item.mask, seen.outlines)
+        if seen.peak is not None and isinstance(seen.item, Pair):
+            self._peaks.append((seen.item.mask, seen.peak))
         if seen.specks is not None and isinstance(seen.item, Pair):
             self._specks.append((seen.item.mask, seen.specks))
         self._remember(seen.watch)
@@ -186,6 +190,20 @@ class Gathered:
                 code="mask-other",
                 value=round(misfit.fit, 3),
                 remedy="look at both; if the masks were exchanged, rename them",
+            )
+            self.add(problem, "warning")
+        for mask, peak in find_displaced(self._peaks):
+            moves = [
+                f"{abs(by)} {word[by > 0]}"
+                for by, word in ((peak.rows, ("up", "down")), (peak.columns, ("to the left", "to the right")))
+                if by
+            ]
+            problem = MaskError(
+                f"the mask follows its image only where it is moved by about {' and '.join(moves)} (pixels)",
+                file=mask,
+                code="mask-moved",
+                value=f"{peak.rows} {peak.columns}",
+                remedy="look at both; move the mask back, label the image again, or take the pair out",
             )
             self.add(problem, "warning")
 
