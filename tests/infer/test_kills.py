@@ -152,3 +152,30 @@ def test_announced_memory_is_kept(mapper: Mapper, tmp_path: Path) -> None:
     _, announced, peak, base = said
     assert peak <= announced
     assert peak - base > (announced - base) / 3
+
+
+ONCE = """
+import json, resource, sys
+from pixelwise.infer import open_engine
+from pixelwise.infer.heap import resident
+from pixelwise.infer.scenes import SceneOptions, predict_scene
+from pixelwise.infer.windows import TileOptions
+from pixelwise.models.bundle import load
+model = load(sys.argv[1])
+engine = open_engine(model, "openvino", precision="bfloat16")
+base = resident()
+result = predict_scene(model, sys.argv[2], sys.argv[3], options=SceneOptions(TileOptions(core=1024)), engine=engine)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([result.memory, peak, base]))
+"""
+
+
+def test_announced_memory_is_kept_by_openvino(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    model = save(build("unet", classes=6), tmp_path / "net.safetensors")
+    scene = scene_of(tmp_path / "a.tif", 1400, 1400)
+    command = [sys.executable, "-c", ONCE, str(model), str(scene), str(tmp_path / "b.tif")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    announced, peak, base = json.loads(done.stdout.splitlines()[-1])
+    assert peak <= announced
+    assert peak - base > (announced - base) / 3

@@ -274,6 +274,10 @@ def test_a_scene_that_changes_meanwhile_is_refused(model: Segmenter, tmp_path: P
 
 def test_an_engine_is_asked(model: Segmenter, tmp_path: Path) -> None:
     class Bright:
+        footprint = 1.0
+
+        def release(self) -> None: ...
+
         def __call__(self, image: NDArray[Any]) -> NDArray[np.uint8]:
             return (image[:, :, 0] > 128).astype(np.uint8)
 

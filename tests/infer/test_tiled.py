@@ -20,6 +20,7 @@ from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.surroundings import surroundings
 from pixelwise.models.zoo import DECODERS, build
 from pixelwise.ops.tiles import Box, plan_tiles
+from pixelwise.types import Image, Labels
 
 SMALL = NetworkOptions(encoder_width=0.125)
 BLOCK = 64
@@ -267,9 +268,33 @@ def test_confidence_is_that_of_the_whole_image(small_blocks: Callable[..., Tiled
         assert np.abs(piece.confidence / 255 - want).max() < 0.5 / 255 + 1e-4
 
 
+class Hundreds:
+    footprint = 0.5
+
+    def release(self) -> None: ...
+
+    def __call__(self, image: Image) -> Labels:
+        return image[:, :, 0] // 100
+
+
+def test_tiles_are_planned_by_what_the_engine_holds() -> None:
+    local, averaging = build("unet", classes=6), build("deeplabv3plus", classes=6)
+    for model, overlap, larger in (
+        (local, "exact", True),
+        (local, "blend", False),  # averages and blending are left to torch
+        (averaging, "exact", False),
+        (averaging, 256, True),
+    ):
+        options = TileOptions(overlap, core=1024)
+        torch_alone = TiledNetwork(model, (9000, 9000), options=options).memory
+        with_engine = TiledNetwork(model, (9000, 9000), options=options, engine=Hundreds()).memory
+        assert (with_engine < 0.75 * torch_alone) == larger
+        assert with_engine <= torch_alone
+
+
 def test_an_engine_takes_the_place_of_the_network() -> None:
     model = network(*LOCAL["unet_coarse"])
-    tiled = TiledNetwork(model, (70, 80), engine=lambda image: image[:, :, 0] // 100)
+    tiled = TiledNetwork(model, (70, 80), engine=Hundreds())
     image = picture(70, 80)
     assert np.array_equal(next(tiled.run(ArrayReader(image))).labels, image[:, :, 0] // 100)
 

@@ -25,6 +25,7 @@ class Compiled:
     """A segmenter compiled by Inductor, once for each size that it meets."""
 
     name = "compiled"
+    footprint = 1.0
 
     def __init__(self, model: Segmenter, precision: Precision) -> None:
         """Prepare; the compilation itself comes with the first image of a size."""
@@ -61,3 +62,6 @@ class Compiled:
                 ) from error
             raise
         return logits
+
+    def release(self) -> None:
+        """Nothing is kept that could be given back."""

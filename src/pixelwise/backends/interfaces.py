@@ -22,13 +22,19 @@ class Backend(Protocol):
     Attributes:
         name: As `--engine` has it.
         seconds: How long preparing it took.
+        footprint: Memory of its activations, as a share of what torch holds in float32.
     """
 
     name: str
     seconds: float
+    footprint: float
 
     def __call__(self, pixels: NDArray[Any]) -> Tensor:
         """Pixels [N, H, W, C] with the values of their files, framed by the model, to logits [N, K, h, w]."""
+        ...
+
+    def release(self) -> None:
+        """Give back the memory that is kept from one call to the next."""
         ...
 
 

@@ -25,6 +25,7 @@ class OnnxRuntime:
     """A segmenter run by ONNX Runtime, exported once for each size that it meets."""
 
     name = "onnxruntime"
+    footprint = 1.0
 
     def __init__(self, model: Segmenter) -> None:
         """Keep the model; the export comes with the first image of a size.
@@ -63,3 +64,6 @@ class OnnxRuntime:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.seconds += time.monotonic() - began
         return session
+
+    def release(self) -> None:
+        """Nothing is kept that could be given back."""

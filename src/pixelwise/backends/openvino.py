@@ -62,6 +62,11 @@ class OpenVino:
                 remedy="choose another engine, such as compiled or eager",
             ) from error
         self._requests: dict[str, Any] = {}
+        # where the processor has no bfloat16, it computes in float32
+        lower = precision == "bfloat16" and "BF16" in self._runtime.Core().get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        )
+        self.footprint = 0.5 if lower else 1.0
         self.seconds = time.monotonic() - began
 
     def __call__(self, pixels: NDArray[Any]) -> Tensor:
@@ -73,6 +78,11 @@ class OpenVino:
         # shared: the arrays are read before the next call
         answer = self._requests[kind].infer({0: pixels}, share_inputs=True, share_outputs=True)
         return torch.from_numpy(answer[0])
+
+    def release(self) -> None:
+        """Give back what activations took; the next image asks for it again."""
+        for request in self._requests.values():
+            request.get_compiled_model().release_memory()
 
     def _compiled(self, dtype: str) -> Any:
         """With normalisation in the graph: torch's threads, which wait busily after work, have no part in it."""

@@ -75,6 +75,8 @@ class Averaged:
         uncertainty: Whether files of it are wanted.
     """
 
+    footprint = 1.0
+
     def __init__(
         self,
         models: Sequence[Segmenter],
@@ -98,6 +100,11 @@ class Averaged:
         for running in self.running:
             running.temperatures = None
         self.cost = len(models) * self.views.count
+
+    def release(self) -> None:
+        """Give back the memory that the networks keep."""
+        for running in self.running:
+            running.release()
 
     def __call__(self, image: Image) -> Labels:
         """The most probable class of every pixel."""

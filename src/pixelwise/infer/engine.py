@@ -44,6 +44,15 @@ FILE = "engines.json"
 class Engine(Protocol):
     """Images [H, W, C] to labels [H, W] uint8."""
 
+    @property
+    def footprint(self) -> float:
+        """Memory of the activations, as a share of what torch holds in float32; tiles are planned by it."""
+        ...
+
+    def release(self) -> None:
+        """Give back the memory that is kept from one image to the next."""
+        ...
+
     def __call__(self, image: Image) -> Labels:
         """The most probable class of every pixel; takes and raises what `predict` does."""
         ...
@@ -76,6 +85,8 @@ class Auto:
         engine: What runs now.
     """
 
+    footprint = 1.0  # that of the engine it begins with
+
     def __init__(
         self, model: Segmenter, *, images: int, precision: Precision | None, say: Callable[[str], None]
     ) -> None:
@@ -83,6 +94,10 @@ class Auto:
         self.precision: Precision = precision or precision_of(model)
         self.engine: Engine = Running(model, self.precision)
         self._decided = next(model.parameters()).device.type != "cpu"
+
+    def release(self) -> None:
+        """Give back the memory that the engine keeps."""
+        self.engine.release()
 
     def __call__(self, image: Image) -> Labels:
         """The most probable class of every pixel."""

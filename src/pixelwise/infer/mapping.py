@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -130,6 +131,8 @@ class Mapping:
 
     def _plan(self, core: int | None) -> TiledNetwork:
         chosen = self.options.tiles
+        if self.engine is not None:
+            self.engine.release()  # what it keeps of the scene before would be counted twice
         trim()
         tiles = TiledNetwork(
             self.model,
@@ -138,6 +141,7 @@ class Mapping:
             precision=self.options.precision,
             resident=resident() + self.cache,
             engine=self.engine,
+            itemsize=max(np.dtype(self.facts.dtype).itemsize, 4 if self.pixel_size else 1),
         )
         self.total = self.facts.height * self.facts.width * tiles.passes
         return tiles

@@ -77,9 +77,19 @@ class Running:
         self.temperatures = temperatures_of(model)
 
     @property
+    def footprint(self) -> float:
+        """Memory of the activations, as a share of what torch holds in float32; eager bfloat16 holds both at times."""
+        return 1.0 if self.backend is None else self.backend.footprint
+
+    @property
     def name(self) -> str:
         """As `--engine` has it."""
         return "eager" if self.backend is None else self.backend.name
+
+    def release(self) -> None:
+        """Give back the memory that the backend keeps from one image to the next."""
+        if self.backend is not None:
+            self.backend.release()
 
     def __call__(self, image: Image) -> Labels:
         """The most probable class of every pixel."""

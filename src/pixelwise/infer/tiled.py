@@ -66,10 +66,11 @@ class TiledNetwork:
         options: TileOptions | None = None,
         precision: Precision | None = None,
         resident: int = 0,
+        itemsize: int = 4,
         engine: Engine | None = None,
         planned: Planned | None = None,
     ) -> None:
-        """Plan `model` on a raster of `size`, beside `resident` bytes that the process holds already.
+        """Plan `model` on a raster of `size` with values of `itemsize` bytes, beside `resident` that are held already.
 
         With `planned` nothing is traced or chosen again.
 
@@ -81,7 +82,7 @@ class TiledNetwork:
         self.options = options or TileOptions()
         self.facts = surroundings(model) if planned is None else planned.facts
         self.averages: dict[str, Tensor] = {}
-        self.resident = resident
+        self.resident, self.itemsize = resident, itemsize
         if planned is None:
             self.plan = self._plan(size)
         else:
@@ -212,7 +213,11 @@ class TiledNetwork:
         """Of the network on the largest window, and of the windows read ahead of it."""
         height, width = plan.largest
         bands, classes = self.model.bands, len(self.model.classes)
-        each = (self.facts.memory + 12 * bands) * SPARE + (AHEAD + 1) * 4 * bands
+        # averages and blending are the eager engine's work
+        averaged = self.options.overlap == "exact" and self.facts.pools
+        footprint = 1.0 if averaged or self.options.overlap == "blend" else self.engine.footprint
+        network = (self.facts.memory + 12 * bands) * footprint * SPARE
+        each = network + (AHEAD + 1) * self.itemsize * bands
         total = FIXED + self.resident + height * width * each
         if self.options.overlap == "blend":
             total += 4 * height * (plan.size[1] * (classes + 4) + 2 * classes * width)
