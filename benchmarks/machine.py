@@ -28,6 +28,13 @@ def copy_speed() -> float:
     return round(2 * source.nbytes / _least(lambda: target.copy_(source)) / 1e9, 1)
 
 
+def peak_memory() -> float:
+    """GiB that this process held at most; `getrusage` counts from what the process that started it held."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (kilobytes,) = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    return kilobytes / 2**20
+
+
 def store(path: Path | None, result: Any) -> None:
     """Write a result as JSON, if there is a place for it."""
     if path is not None:

@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import store
+from machine import peak_memory, store
 
 
 def write_scene(path: Path, height: int, width: int) -> None:
@@ -80,7 +79,7 @@ def measure(scene: Path, out: Path, engine: str, precision: str, width: int) -> 
     began = time.monotonic()
     result = predict_scene(model, scene, out, engine=running)
     seconds = time.monotonic() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_memory()
     alone: dict[str, object] = {}
     if width:
         least = network_seconds(running, (result.pixels // width, width), result.tiles)
@@ -91,7 +90,7 @@ def measure(scene: Path, out: Path, engine: str, precision: str, width: int) -> 
         "seconds": round(seconds, 1),
         "megapixels_per_second": round(result.pixels / seconds / 1e6, 3),
         "announced_gib": round(result.memory / 2**30, 3),
-        "peak_gib": round(peak / 2**20, 3),
+        "peak_gib": round(peak, 3),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         **alone,

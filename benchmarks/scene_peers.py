@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import store
+from machine import peak_memory, store
 from scene import write_scene
 
 PEERS = ("monai default", "monai equal halo")
@@ -97,8 +96,7 @@ def once(given: argparse.Namespace) -> None:
     run = monai if given.one.startswith("monai") else ours
     seconds, labels = run(given)
     np.save(given.labels, labels)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"seconds": round(seconds, 2), "peak_gib": round(peak, 2)}))
+    print(json.dumps({"seconds": round(seconds, 2), "peak_gib": round(peak_memory(), 2)}))
 
 
 def measured(given: argparse.Namespace, folder: Path, precision: str) -> dict[str, Any]:

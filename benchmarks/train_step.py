@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import os
 import platform
-import resource
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -25,7 +24,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from machine import peak, store
+from machine import peak, peak_memory, store
 from torch.nn import functional as F
 
 import pixelwise as pw
@@ -117,8 +116,8 @@ def contend(name: str, model: str, size: tuple[int, int], steps: int, pipe: Conn
             step()
             seconds.append(time.perf_counter() - began)
         pipe.send(seconds)
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of the whole process, libraries included
-    pipe.send(round(kilobytes / 1024**2, 2))
+    # of the whole process, libraries included
+    pipe.send(round(peak_memory(), 2))
 
 
 def batch_of(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
