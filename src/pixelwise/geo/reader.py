@@ -72,8 +72,11 @@ class RasterReader:
             self._idle.put(None)  # for whoever else waits
             raise ValueError("this raster is closed")
         try:
+            # band by band into an image that lies pixel by pixel: GDAL turns it on the way
+            image = np.empty((box.height, box.width, self.facts.bands), self.facts.dtype)
+            values = np.moveaxis(image, 2, 0)
             with rasterio.Env(**self._environment):
-                values = handle.read(window=window)
+                handle.read(window=window, out=values)
                 mask = handle.read_masks(1, window=window) if self.facts.masked else None
         except (rasterio.errors.RasterioError, MemoryError) as error:
             raise UnreadableError(
@@ -88,8 +91,8 @@ class RasterReader:
             empty = _either(empty, mask == 0)
         if drop_alpha:
             empty = _either(empty, values[-1] == 0)
-            values = values[:-1]
-        return np.ascontiguousarray(np.moveaxis(values, 0, 2)), empty
+            image = np.ascontiguousarray(image[:, :, :-1])
+        return image, empty
 
     def close(self) -> None:
         """Close all handles, each when nobody reads with it any more: GDAL does not survive less."""

@@ -27,6 +27,7 @@ _LAYOUT = {
     "BIGTIFF": "IF_SAFER",
     "NUM_THREADS": "2",
 }
+_CACHE = 2**26  # bytes of blocks; GDAL's own limit is a share of the machine's memory
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,14 @@ def write_layer(
     rasterio = load_rasterio()
     import rasterio.shutil as copies
 
-    with _errors(path), _quiet(rasterio):
+    with _errors(path), _quiet(rasterio), rasterio.Env(GDAL_CACHEMAX=_CACHE, CPL_TMPDIR=str(work)):
         try:
             with rasterio.open(plain, "w", **_profile(layer, rasterio)) as target:
                 _describe(target, layer)
                 for box, values in parts:
                     window = rasterio.windows.Window(box.left, box.top, box.width, box.height)
                     target.write(values, 1, window=window)
-            with rasterio.Env(CPL_TMPDIR=str(work)), rasterio.open(plain, driver="GTiff") as source:
+            with rasterio.open(plain, driver="GTiff") as source:
                 copies.copy(source, str(path), driver="COG", **_LAYOUT)
         finally:
             plain.unlink(missing_ok=True)

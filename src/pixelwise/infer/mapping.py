@@ -210,6 +210,8 @@ class Mapping:
                 "changed while it was being mapped", file=self.source, remedy="map it again from the start"
             )
         self._tell("writing")
+        if self.engine is not None:
+            self.engine.release()  # GDAL's blocks take its place
         tags, journal, plan = self._tags(self._digest.result()), self.journal, self.tiles.plan
         layer = MapLayer(self.facts.size, self.facts.place, IGNORE, self.model.classes, tags)
         calibrated = "true" if temperatures_of(self.model) else "false"
