@@ -18,7 +18,7 @@ from pixelwise.geo.mosaic import open_scene
 from pixelwise.infer.engine import open_engine
 from pixelwise.infer.heap import give_back, trim
 from pixelwise.infer.journal import packed
-from pixelwise.infer.mapping import READERS, Mapping
+from pixelwise.infer.mapping import Mapping, handles_for
 from pixelwise.infer.pools import Sums
 from pixelwise.infer.predictor import Precision
 from pixelwise.infer.sceneinput import SceneReader, checked
@@ -177,7 +177,7 @@ class Worker:
     def _computed(self, block: Block) -> Answer:
         with open_scene(
             block.source,
-            handles=READERS,
+            handles=handles_for(block.allow_remote),
             allow_remote=block.allow_remote,
             cache=block.cache,
             pixel_size=block.pixel_size,

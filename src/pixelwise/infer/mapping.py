@@ -32,9 +32,17 @@ from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.tiles import Tile
 from pixelwise.types import IGNORE
 
-READERS = 2
 CACHE = 512 * 1024**2  # most that GDAL may keep of decoded blocks
 WAITING = 2  # finished tiles on their way to the disk
+
+
+def handles_for(allow_remote: bool) -> int:
+    """How many windows are read at a time.
+
+    One: windows that follow one another have blocks in common, which each handle would decode for itself, and GDAL
+    decodes the blocks of a window in parallel. Over a network waiting costs more than decoding twice.
+    """
+    return 2 if allow_remote else 1
 
 
 class Mapping:
@@ -94,7 +102,7 @@ class Mapping:
         reader = stack.enter_context(
             open_scene(
                 self.source,
-                handles=READERS,
+                handles=handles_for(remote),
                 allow_remote=remote,
                 cache=self.cache,
                 pixel_size=self.pixel_size,
