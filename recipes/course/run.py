@@ -123,7 +123,9 @@ def _score(results: list[dict[str, Any]]) -> str:
     values = [result["test"] for result in results]
     text = f"{sum(values) / len(values):.3f}"
     scores = results[0].get("scores", {})
-    interval = results[0].get("interval") or scores.get("accuracy_interval")
+    interval = results[0].get("interval")
+    if results[0]["measure"] == "accuracy":
+        interval = interval or scores.get("accuracy_interval")
     if len(values) > 1:
         text += f" ({min(values):.3f} to {max(values):.3f})"
     elif interval:

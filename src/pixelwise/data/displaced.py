@@ -16,6 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from pixelwise.data.alignment import Outlines
+from pixelwise.errors import MaskError
 
 _AROUND = 9  # pixels of the mean that is taken off
 _FEW = 40  # border pixels below which nothing can be said
@@ -75,6 +76,22 @@ def find_displaced(peaks: Sequence[tuple[Path, Peak]]) -> list[tuple[Path, Peak]
     if len(peaks) < _PAIRS or right < _RIGHT * len(peaks):
         return []
     return [(mask, peak) for mask, peak in peaks if peak.elsewhere]
+
+
+def moved_error(mask: Path, peak: Peak) -> MaskError:
+    """What is said of a mask that fits elsewhere."""
+    moves = [
+        f"{abs(by)} {word[by > 0]}"
+        for by, word in ((peak.rows, ("up", "down")), (peak.columns, ("to the left", "to the right")))
+        if by
+    ]
+    return MaskError(
+        f"the mask follows its image only where it is moved by about {' and '.join(moves)} (pixels)",
+        file=mask,
+        code="mask-moved",
+        value=f"{peak.rows} {peak.columns}",
+        remedy="look at both; move the mask back, label the image again, or take the pair out",
+    )
 
 
 def _signed(index: int, count: int) -> int:

@@ -14,7 +14,7 @@ from pixelwise.data.alignment import Alignment
 from pixelwise.data.assign import Assigned
 from pixelwise.data.checkreport import CheckReport, ClassShare, Finding, Histogram, Level, SplitShare
 from pixelwise.data.classes import ClassTable
-from pixelwise.data.displaced import Peak, find_displaced
+from pixelwise.data.displaced import Peak, find_displaced, moved_error
 from pixelwise.data.examine import Looked, Trait
 from pixelwise.data.items import Item, Pair
 from pixelwise.data.layouts import Layout
@@ -193,19 +193,7 @@ class Gathered:
             )
             self.add(problem, "warning")
         for mask, peak in find_displaced(self._peaks):
-            moves = [
-                f"{abs(by)} {word[by > 0]}"
-                for by, word in ((peak.rows, ("up", "down")), (peak.columns, ("to the left", "to the right")))
-                if by
-            ]
-            problem = MaskError(
-                f"the mask follows its image only where it is moved by about {' and '.join(moves)} (pixels)",
-                file=mask,
-                code="mask-moved",
-                value=f"{peak.rows} {peak.columns}",
-                remedy="look at both; move the mask back, label the image again, or take the pair out",
-            )
-            self.add(problem, "warning")
+            self.add(moved_error(mask, peak), "warning")
 
     def _tell_traits(self) -> None:
         for trait, sentence in _NOTES:
