@@ -81,12 +81,12 @@ def find_displaced(peaks: Sequence[tuple[Path, Peak]]) -> list[tuple[Path, Peak]
 def moved_error(mask: Path, peak: Peak) -> MaskError:
     """What is said of a mask that fits elsewhere."""
     moves = [
-        f"{abs(by)} {word[by > 0]}"
+        f"{abs(by)} pixels {word[by > 0]}"
         for by, word in ((peak.rows, ("up", "down")), (peak.columns, ("to the left", "to the right")))
         if by
     ]
     return MaskError(
-        f"the mask follows its image only where it is moved by about {' and '.join(moves)} (pixels)",
+        f"the mask follows its image only where it is moved by about {' and '.join(moves)}",
         file=mask,
         code="mask-moved",
         value=f"{peak.rows} {peak.columns}",
