@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 from pixelwise.errors import DataError, OptionError, UnreadableError
+from pixelwise.geo.facts import RasterFacts
+from pixelwise.geo.place import Place
 from pixelwise.geo.reader import checked_path, open_raster
 from pixelwise.ops.tiles import Box
 
@@ -329,3 +331,21 @@ def test_a_reader_is_closed_once_and_waits_for_nobody_who_failed(tmp_path: Path)
             reader.read(Box(0, 0, -1, -1))
         reader.close()
         reader.close()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "more", "expected"),
+    [
+        ("uint8", {}, 3),
+        ("uint16", {}, 6),
+        ("uint8", {"nodata": (0, 0, 0)}, 3 + 5),  # a mask for each band, one for all, and what it was before
+        ("uint8", {"masked": True}, 3 + 5),
+        ("uint8", {"bands": 4, "nodata": (None,) * 4, "alpha": True}, 4 + 6 + 3),
+        ("float32", {}, 12 + 5),  # what is not a number is no data
+        ("float64", {}, 36 + 5),
+    ],
+)
+def test_bytes_of_a_window(dtype: str, more: dict[str, Any], expected: int) -> None:
+    known: dict[str, Any] = {"bands": 3, "nodata": (None,) * 3, "alpha": False, "masked": False} | more
+    facts = RasterFacts("a.tif", 9, 9, dtype=dtype, block=(9, 9), place=Place(), **known)
+    assert facts.window == expected

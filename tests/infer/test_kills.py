@@ -47,7 +47,8 @@ for line in sys.stdin:
             base = resident()
             result = predict_scene(models[order["model"]], order["scene"], order["out"], options=options)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            print(json.dumps([result.resumed, result.memory, peak, base]), flush=True)
+            said = json.dumps([result.resumed, result.memory, peak, base])
+            os.write(1, f"{said}\\n".encode())  # at once: a kill must not part it from the end of its line
             os._exit(0)
         except BaseException:
             traceback.print_exc()
@@ -170,12 +171,16 @@ print(json.dumps([result.memory, int(peak) * 1024, base]))
 """
 
 
-def test_announced_memory_is_kept_by_openvino(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("decoder", "encoder", "edge"), [("unet", "resnet18", 1400), ("fcn32s", "resnet50", 640)]
+)
+def test_announced_memory_is_kept_by_openvino(decoder: str, encoder: str, edge: int, tmp_path: Path) -> None:
+    """Of a scene that needs activations, and of one that needs little but the weights, laid out anew."""
     pytest.importorskip("openvino")
-    model = save(build("unet", classes=6), tmp_path / "net.safetensors")
-    scene = scene_of(tmp_path / "a.tif", 1400, 1400)
+    model = save(build(decoder, encoder=encoder, classes=6), tmp_path / "net.safetensors")
+    scene = scene_of(tmp_path / "a.tif", edge, edge)
     command = [sys.executable, "-c", ONCE, str(model), str(scene), str(tmp_path / "b.tif")]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     announced, peak, base = json.loads(done.stdout.splitlines()[-1])
     assert peak <= announced
-    assert peak - base > (announced - base) / 3
+    assert peak - base > (announced - base) / (3 if decoder == "unet" else 6)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import OptionError, OutputError, UnreadableError
 from pixelwise.infer.journal import AVERAGES, LINES
+from pixelwise.infer.mapping import handles_for
 from pixelwise.infer.predictor import predict
 from pixelwise.infer.scenes import SceneOptions, SceneProgress, predict_scene
 from pixelwise.infer.windows import TileOptions
@@ -139,3 +140,19 @@ def test_truncated_scenes_keep_what_is_finished(model: Segmenter, tmp_path: Path
         predict_scene(model, scene, tmp_path / "b.tif", options=SceneOptions(TILES))
     assert not (tmp_path / "b.tif").exists()
     assert len((tmp_path / "b.tif.work" / LINES).read_text().splitlines()) >= 1
+
+
+def test_work_planned_for_more_memory_says_what_it_takes(model: Segmenter, tmp_path: Path) -> None:
+    scene, out = write(tmp_path / "a.tif", picture(1100, 90)), tmp_path / "b.tif"
+    interrupted(model, scene, out, 1, SceneOptions(TILES))
+    again = predict_scene(model, scene, out, options=SceneOptions(TileOptions(memory=1), resume=True))
+    assert any("planned for another engine" in note for note in again.notes)
+    assert again.resumed == 1
+    out.unlink()
+    assert not predict_scene(model, scene, out, options=SceneOptions(TILES)).notes
+
+
+def test_files_over_the_network_are_read_by_two_handles(tmp_path: Path) -> None:
+    (tmp_path / "parts.txt").write_text("a.tif\nhttps://example.org/b.tif\n")
+    assert handles_for(tmp_path / "a.tif") == 1
+    assert handles_for("https://example.org/a.tif") == handles_for(f"@{tmp_path / 'parts.txt'}") == 2

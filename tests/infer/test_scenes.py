@@ -276,6 +276,8 @@ def test_an_engine_is_asked(model: Segmenter, tmp_path: Path) -> None:
     class Bright:
         footprint = 1.0
 
+        def prepare(self, dtype: str) -> None: ...
+
         def release(self) -> None: ...
 
         def __call__(self, image: NDArray[Any]) -> NDArray[np.uint8]:

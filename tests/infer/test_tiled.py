@@ -271,6 +271,8 @@ def test_confidence_is_that_of_the_whole_image(small_blocks: Callable[..., Tiled
 class Hundreds:
     footprint = 0.5
 
+    def prepare(self, dtype: str) -> None: ...
+
     def release(self) -> None: ...
 
     def __call__(self, image: Image) -> Labels:

@@ -63,5 +63,8 @@ class Compiled:
             raise
         return logits
 
+    def prepare(self, dtype: str) -> None:
+        """Every size is prepared when it comes."""
+
     def release(self) -> None:
-        """Nothing is kept that could be given back."""
+        """Nothing is kept but the code of the sizes that were met."""

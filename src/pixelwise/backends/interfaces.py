@@ -33,6 +33,10 @@ class Backend(Protocol):
         """Pixels [N, H, W, C] with the values of their files, framed by the model, to logits [N, K, h, w]."""
         ...
 
+    def prepare(self, dtype: str) -> None:
+        """Do what the first pixels of a type would wait for, whatever their size."""
+        ...
+
     def release(self) -> None:
         """Give back the memory that is kept from one call to the next."""
         ...

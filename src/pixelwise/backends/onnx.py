@@ -65,5 +65,9 @@ class OnnxRuntime:
         self.seconds += time.monotonic() - began
         return session
 
+    def prepare(self, dtype: str) -> None:
+        """Every size is prepared when it comes."""
+
     def release(self) -> None:
-        """Nothing is kept that could be given back."""
+        """Forget the sizes that were met, each of which keeps its memory; they are exported again."""
+        self._sessions.clear()

@@ -72,17 +72,24 @@ class OpenVino:
     def __call__(self, pixels: NDArray[Any]) -> Tensor:
         """Framed pixels [N, H, W, C] to float32 logits [N, K, h, w]."""
         pixels = np.ascontiguousarray(pixels)
-        kind = pixels.dtype.name
-        if kind not in self._requests:
-            self._requests[kind] = self._compiled(kind)
         # shared: the arrays are read before the next call
-        answer = self._requests[kind].infer({0: pixels}, share_inputs=True, share_outputs=True)
+        answer = self._request(pixels.dtype.name).infer({0: pixels}, share_inputs=True, share_outputs=True)
         return torch.from_numpy(answer[0])
+
+    def prepare(self, dtype: str) -> None:
+        """Compile for a type of pixels, and lay out the weights, which comes with the first image."""
+        edge = 2 * self._model.stride
+        self._request(dtype).infer({0: np.zeros((1, edge, edge, self._model.bands), dtype)})
 
     def release(self) -> None:
         """Give back what activations took; the next image asks for it again."""
         for request in self._requests.values():
             request.get_compiled_model().release_memory()
+
+    def _request(self, dtype: str) -> Any:
+        if dtype not in self._requests:
+            self._requests[dtype] = self._compiled(dtype)
+        return self._requests[dtype]
 
     def _compiled(self, dtype: str) -> Any:
         """With normalisation in the graph: torch's threads, which wait busily after work, have no part in it."""

@@ -23,10 +23,8 @@ _FEW = 40  # border pixels below which nothing can be said
 _SLACK = 2  # small pixels that are no shift
 _CLEAR = 6.0  # deviations over all shifts: what a peak must have
 _ABOVE = 3.0  # deviations by which it must exceed the value at no shift
-_PAIRS, _RIGHT = (
-    20,
-    0.9,
-)  # of a set that follows edges: how many at least, and the share that peaks at no shift
+_PAIRS = 20  # with a peak, below which nothing is known of a set
+_RIGHT = 0.9  # of them that must have it where it belongs
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,22 @@ class RasterFacts:
         """Height and width."""
         return self.height, self.width
 
+    @property
+    def window(self) -> int:
+        """Bytes of a pixel of an image while it is read: all bands, and what tells where data is missing.
+
+        That is a mask for each band before it is one for all, and the bands again without an alpha channel.
+        """
+        itemsize = np.dtype(self.dtype).itemsize
+        values = self.bands * (itemsize + 4 * (self.dtype == "float64"))  # these become float32
+        mask = (
+            self.masked
+            or self.alpha
+            or np.dtype(self.dtype).kind == "f"
+            or self.nodata != (None,) * self.bands
+        )
+        return values + (self.bands + 2) * mask + (self.bands - 1) * itemsize * self.alpha
+
     def cache(self, height: int, width: int) -> int:
         """Bytes of the decoded blocks that a window of this size may touch."""
         rows, columns = (

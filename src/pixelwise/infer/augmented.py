@@ -75,8 +75,6 @@ class Averaged:
         uncertainty: Whether files of it are wanted.
     """
 
-    footprint = 1.0
-
     def __init__(
         self,
         models: Sequence[Segmenter],
@@ -100,6 +98,14 @@ class Averaged:
         for running in self.running:
             running.temperatures = None
         self.cost = len(models) * self.views.count
+
+    @property
+    def footprint(self) -> float:
+        """That of the largest view; the probabilities of all views come on top."""
+        return max(1.0, *self.views.scales) ** 2
+
+    def prepare(self, dtype: str) -> None:
+        """Nothing: its networks are run by torch."""
 
     def release(self) -> None:
         """Give back the memory that the networks keep."""

@@ -177,7 +177,7 @@ class Worker:
     def _computed(self, block: Block) -> Answer:
         with open_scene(
             block.source,
-            handles=handles_for(block.allow_remote),
+            handles=handles_for(block.source),
             allow_remote=block.allow_remote,
             cache=block.cache,
             pixel_size=block.pixel_size,

@@ -49,6 +49,10 @@ class Engine(Protocol):
         """Memory of the activations, as a share of what torch holds in float32; tiles are planned by it."""
         ...
 
+    def prepare(self, dtype: str) -> None:
+        """Do what the first image of a type would wait for, whatever its size."""
+        ...
+
     def release(self) -> None:
         """Give back the memory that is kept from one image to the next."""
         ...
@@ -94,6 +98,9 @@ class Auto:
         self.precision: Precision = precision or precision_of(model)
         self.engine: Engine = Running(model, self.precision)
         self._decided = next(model.parameters()).device.type != "cpu"
+
+    def prepare(self, dtype: str) -> None:
+        """Nothing: what it begins with needs no preparation."""
 
     def release(self) -> None:
         """Give back the memory that the engine keeps."""

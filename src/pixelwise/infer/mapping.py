@@ -12,13 +12,13 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pixelwise.errors import DataError, OutputError
 from pixelwise.files import locked, publish
 from pixelwise.geo.mosaic import open_scene, parts_of
+from pixelwise.geo.reader import REMOTE
 from pixelwise.geo.writer import MapLayer, read_tags, write_layer
 from pixelwise.infer.engine import Engine
 from pixelwise.infer.heap import give_back, resident, trim
@@ -36,13 +36,13 @@ CACHE = 512 * 1024**2  # most that GDAL may keep of decoded blocks
 WAITING = 2  # finished tiles on their way to the disk
 
 
-def handles_for(allow_remote: bool) -> int:
-    """How many windows are read at a time.
+def handles_for(source: str | Path) -> int:
+    """How many windows of a scene are read at a time.
 
     One: windows that follow one another have blocks in common, which each handle would decode for itself, and GDAL
     decodes the blocks of a window in parallel. Over a network waiting costs more than decoding twice.
     """
-    return 2 if allow_remote else 1
+    return 2 if any(REMOTE.match(part) for part in parts_of(source)) else 1
 
 
 class Mapping:
@@ -102,7 +102,7 @@ class Mapping:
         reader = stack.enter_context(
             open_scene(
                 self.source,
-                handles=handles_for(remote),
+                handles=handles_for(self.source),
                 allow_remote=remote,
                 cache=self.cache,
                 pixel_size=self.pixel_size,
@@ -119,6 +119,11 @@ class Mapping:
         self.journal = stack.enter_context(Journal(work))
         core = self.journal.begun(self.subject, resume=self.options.resume)
         self.tiles = self._plan(core)
+        if core is not None and self.tiles.memory > self.options.tiles.memory:
+            self.notes += (
+                f"the tiles of the work that goes on take {self.tiles.memory / 2**30:.2f} GiB: they were planned "
+                "for another engine or more memory",
+            )
         self.journal.begin(self.subject, self.tiles.core)
         stop = Event()
         digesting = stack.enter_context(ThreadPoolExecutor(1))
@@ -140,6 +145,7 @@ class Mapping:
     def _plan(self, core: int | None) -> TiledNetwork:
         chosen = self.options.tiles
         if self.engine is not None:
+            self.engine.prepare("float32" if self.facts.dtype == "float64" else self.facts.dtype)
             self.engine.release()  # what it keeps of the scene before would be counted twice
         trim()
         tiles = TiledNetwork(
@@ -149,7 +155,7 @@ class Mapping:
             precision=self.options.precision,
             resident=resident() + self.cache,
             engine=self.engine,
-            itemsize=max(np.dtype(self.facts.dtype).itemsize, 4 if self.pixel_size else 1),
+            window=self.facts.window,
         )
         self.total = self.facts.height * self.facts.width * tiles.passes
         return tiles

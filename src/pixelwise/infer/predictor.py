@@ -86,6 +86,11 @@ class Running:
         """As `--engine` has it."""
         return "eager" if self.backend is None else self.backend.name
 
+    def prepare(self, dtype: str) -> None:
+        """Do what the first image of a type would wait for, whatever its size."""
+        if self.backend is not None:
+            self.backend.prepare(dtype)
+
     def release(self) -> None:
         """Give back the memory that the backend keeps from one image to the next."""
         if self.backend is not None:

@@ -35,7 +35,7 @@ def predict_scene(
         options: Everything else.
         progress: Called before the start and after every tile.
         engine: Runs the network in place of the eager one, see `open_engine`; it is not asked where averages over
-            the scene or probabilities for blending enter. Announced memory is that of the eager one.
+            the scene or probabilities for blending enter. Announced memory goes by its `footprint`.
 
     Raises:
         MissingExtraError: rasterio is not installed.

@@ -66,12 +66,13 @@ class TiledNetwork:
         options: TileOptions | None = None,
         precision: Precision | None = None,
         resident: int = 0,
-        itemsize: int = 4,
+        window: int | None = None,
         engine: Engine | None = None,
         planned: Planned | None = None,
     ) -> None:
-        """Plan `model` on a raster of `size` with values of `itemsize` bytes, beside `resident` that are held already.
+        """Plan `model` on a raster of `size`, beside `resident` bytes that the process holds already.
 
+        Each pixel of a window takes `window` bytes when it is read; by default those of float32 without a mask.
         With `planned` nothing is traced or chosen again.
 
         Raises:
@@ -82,7 +83,8 @@ class TiledNetwork:
         self.options = options or TileOptions()
         self.facts = surroundings(model) if planned is None else planned.facts
         self.averages: dict[str, Tensor] = {}
-        self.resident, self.itemsize = resident, itemsize
+        self.resident = resident
+        self.window = 4 * model.bands if window is None else window
         if planned is None:
             self.plan = self._plan(size)
         else:
@@ -217,7 +219,7 @@ class TiledNetwork:
         averaged = self.options.overlap == "exact" and self.facts.pools
         footprint = 1.0 if averaged or self.options.overlap == "blend" else self.engine.footprint
         network = (self.facts.memory + 12 * bands) * footprint * SPARE
-        each = network + (AHEAD + 1) * self.itemsize * bands
+        each = network + (AHEAD + 1) * self.window
         total = FIXED + self.resident + height * width * each
         if self.options.overlap == "blend":
             total += 4 * height * (plan.size[1] * (classes + 4) + 2 * classes * width)
