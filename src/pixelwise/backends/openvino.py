@@ -23,6 +23,9 @@ from pixelwise.backends.interfaces import LowResolution, Precision
 from pixelwise.errors import MissingExtraError, OptionError
 from pixelwise.models.segmenter import Segmenter
 
+BFLOAT16 = 0.46
+"""Memory in bfloat16 as a share of torch's in float32, as measured by benchmarks/engine_memory.py."""
+
 _TYPES = {"uint8": "u8", "uint16": "u16", "float32": "f32"}
 
 
@@ -66,7 +69,7 @@ class OpenVino:
         lower = precision == "bfloat16" and "BF16" in self._runtime.Core().get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         )
-        self.footprint = 0.5 if lower else 1.0
+        self.footprint = BFLOAT16 if lower else 1.0
         self.seconds = time.monotonic() - began
 
     def __call__(self, pixels: NDArray[Any]) -> Tensor:

@@ -219,6 +219,8 @@ class TiledNetwork:
         averaged = self.options.overlap == "exact" and self.facts.pools
         footprint = 1.0 if averaged or self.options.overlap == "blend" else self.engine.footprint
         network = (self.facts.memory + 12 * bands) * footprint * SPARE
+        if footprint < 1:  # logits come out in float32 all the same
+            network += 4 * max(2, classes) / self.model.decoder.stride**2
         each = network + (AHEAD + 1) * self.window
         total = FIXED + self.resident + height * width * each
         if self.options.overlap == "blend":
