@@ -86,6 +86,14 @@ def test_labels_are_the_largest_class_up_to_rounding(way: str, case: Case) -> No
         assert (wide.amax(dim=1) - chosen).max() < (1e-5 if way == "kernels" else 1e-2)
 
 
+def test_last_columns_behind_the_middle_of_the_last_low_one(way: str) -> None:
+    """The last tile of 64 columns holds one pixel, which lies between no two low-resolution ones."""
+    low = -torch.ones(1, 3, 1, 26)
+    low[0, 2, 0, -1] = 5
+    for span in ((32, 833), (32, 26 * 64 + 1)):
+        assert (labels_from_low(low, span, span=span)[..., -1] == 2).all()
+
+
 @given(case=cases())
 @settings(deadline=None, suppress_health_check=SAME_WAY, max_examples=30)
 def test_confidence_is_the_largest_probability(way: str, case: Case) -> None:
@@ -156,7 +164,7 @@ def test_sums_and_their_gradients(
     (right,) = torch.autograd.grad(objective, judge)
 
     for found, wanted in list(zip(sums, expected, strict=True))[: 5 if overlaps else 2]:
-        torch.testing.assert_close(found.double(), wanted, rtol=1e-5 if way == "kernels" else 1e-4, atol=1e-3)
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-5 if way == "kernels" else 5e-4, atol=1e-3)
     if logits.dtype == torch.bfloat16:  # so is the gradient
         rounding = 1e-2
     else:  # torch has the coordinates themselves in float32

@@ -222,7 +222,9 @@ class TiledNetwork:
         if footprint < 1:  # logits come out in float32 all the same
             network += 4 * max(2, classes) / self.model.decoder.stride**2
         each = network + (AHEAD + 1) * self.window
-        total = FIXED + self.resident + height * width * each
+        # weights once more: in bfloat16, or laid out for a size of window
+        weights = 4 * sum(parameter.numel() for parameter in self.model.parameters()) * footprint
+        total = FIXED + self.resident + weights + height * width * each
         if self.options.overlap == "blend":
             total += 4 * height * (plan.size[1] * (classes + 4) + 2 * classes * width)
         return int(total)

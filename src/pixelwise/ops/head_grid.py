@@ -62,7 +62,9 @@ def grid_of(low: Size, span: Size, size: Size, slots: int) -> Grid:
         columns, shares = _neighbours(low[1], span[1], tiles * slots)
         columns = columns + 1
         places = np.arange(tiles * slots).reshape(tiles, slots)
-        spans = np.stack([columns[0, ::slots], columns[1, slots - 1 :: slots]], axis=1)
+        begins = columns[0, ::slots]
+        # a tile that lies wholly behind the middle of the last column is one cell wide all the same
+        spans = np.stack([begins, np.maximum(columns[1, slots - 1 :: slots], begins + 1)], axis=1)
     return Grid(
         low=low,
         rows=rows,
