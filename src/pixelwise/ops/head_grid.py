@@ -62,9 +62,9 @@ def grid_of(low: Size, span: Size, size: Size, slots: int) -> Grid:
         columns, shares = _neighbours(low[1], span[1], tiles * slots)
         columns = columns + 1
         places = np.arange(tiles * slots).reshape(tiles, slots)
-        begins = columns[0, ::slots]
+        left = columns[0, ::slots]
         # a tile that lies wholly behind the middle of the last column is one cell wide all the same
-        spans = np.stack([begins, np.maximum(columns[1, slots - 1 :: slots], begins + 1)], axis=1)
+        spans = np.stack([left, np.maximum(columns[1, slots - 1 :: slots], left + 1)], axis=1)
     return Grid(
         low=low,
         rows=rows,
