@@ -7,6 +7,7 @@ Each variant names its row, how it is planted, and what must come of it: `error 
 from __future__ import annotations
 
 import json
+import shutil
 import unicodedata
 import zipfile
 from collections.abc import Callable
@@ -24,6 +25,7 @@ import tifffile
 
 from pixelwise.data import read
 from pixelwise.data.check import CheckReport, check_dataset
+from pixelwise.data.checkpage import write_check
 from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import PixelwiseError
 
@@ -207,6 +209,9 @@ def test_catalogue(variant: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyP
         expect_findings(report, kind, rest)
         expect_same(report, check_dataset(root, workers=1))
         expect_training(variant, root, kind)
+        page = write_check(report, tmp_path / "page").read_text(encoding="utf-8")
+        assert all(finding.problem.code in page for finding in report.findings)
+        shutil.rmtree(tmp_path / "page")
     assert f.tree(tmp_path) == before
 
 
