@@ -226,6 +226,16 @@ def test_large_logits_do_not_overflow(way: str) -> None:
     torch.testing.assert_close(found.double(), F.cross_entropy(wide, labels), rtol=1e-6, atol=1e-6)
 
 
+def test_a_gradient_can_be_asked_for_twice_and_a_value_without_one(way: str) -> None:
+    logits = torch.randn(2, 3, 5, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    labels = torch.randint(0, 3, (2, 18, 21), generator=torch.Generator().manual_seed(1))
+    loss = cross_entropy_from_low(logits, labels)
+    first = torch.autograd.grad(loss, logits, retain_graph=True)[0].clone()
+    torch.testing.assert_close(torch.autograd.grad(2 * loss, logits)[0], 2 * first)
+    with torch.no_grad():
+        torch.testing.assert_close(cross_entropy_from_low(logits, labels), loss.detach())
+
+
 def test_everything_ignored_is_zero_with_zero_gradient(way: str) -> None:
     logits = torch.randn(1, 3, 4, 4).requires_grad_()
     loss = cross_entropy_from_low(logits, torch.full((1, 16, 16), 255))
@@ -238,7 +248,8 @@ def test_a_label_that_is_no_class_is_refused(way: str) -> None:
         cross_entropy_from_low(torch.zeros(1, 3, 2, 2), torch.full((1, 4, 4), 3, dtype=torch.uint8))
 
 
-def test_the_threads_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("overlaps", [False, True])
+def test_the_threads_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch, overlaps: bool) -> None:
     pytest.importorskip("numba")
     monkeypatch.setattr(head, "_WORTH", 0)
     logits = torch.randn(2, 3, 40, 30, generator=torch.Generator().manual_seed(0))
@@ -247,7 +258,8 @@ def test_the_threads_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> Non
     for threads in (1, 2):
         monkeypatch.setattr(native, "threads", lambda threads=threads: threads)
         leaf = logits.clone().requires_grad_()
-        loss = cross_entropy_from_low(leaf, labels)
+        sums = sums_from_low(leaf, labels, overlaps=overlaps)
+        loss = sums.entropy + sums.hits.sum() if overlaps else sums.entropy
         loss.backward()
         assert leaf.grad is not None
         results.append((loss.detach().numpy().tobytes(), leaf.grad.numpy().tobytes()))

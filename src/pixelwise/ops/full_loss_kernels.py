@@ -9,7 +9,7 @@ from numba import njit
 
 from pixelwise.ops.bfloat import narrow, widen
 from pixelwise.ops.head_tiles import IGNORED, TILE, ZERO
-from pixelwise.ops.loss_kernels import tile_gradient, tile_sums
+from pixelwise.ops.loss_kernels import softmax, tile_gradient, tile_sums
 from pixelwise.ops.native import kernel
 
 
@@ -78,10 +78,8 @@ def gradient(
         if row < len(labels):
             for begin in range(0, labels.shape[1], TILE):
                 count = _read(logits, row, labels[row], weights, begin, z, seen, weight)
-                tile_gradient(
-                    z, lse[row, begin : begin + TILE], seen, weight, count, smoothing, overlaps, upstream, common,
-                    counted, own,
-                )  # fmt: skip
+                softmax(z, lse[row, begin : begin + TILE])
+                tile_gradient(z, seen, weight, count, smoothing, overlaps, upstream, common, counted, own)
                 for x in range(count):
                     at = (begin + x) * classes
                     for k in range(classes):

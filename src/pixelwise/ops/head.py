@@ -8,9 +8,8 @@ more than a few pixels numba's kernels do it (`native`); else torch does, with t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +19,10 @@ from torch.nn import functional as F
 
 from pixelwise.errors import MaskError
 from pixelwise.ops import native
-from pixelwise.ops.full_loss import Judgement, full_sums, results_of
-from pixelwise.ops.head_grid import Grid, Size, folded, grid_of, label_slots, planes_of
+from pixelwise.ops.full_loss import Judgement, full_sums
+from pixelwise.ops.head_grid import Size, grid_of, label_slots, planes_of, share_bands
 from pixelwise.ops.labels import labels_from_logits
+from pixelwise.ops.low_loss import low_sums
 from pixelwise.ops.maps import fits
 from pixelwise.ops.resize import resize
 from pixelwise.ops.temperature import tempered
@@ -76,7 +76,7 @@ def labels_from_low(logits: Tensor, size: Size, *, span: Size | None = None) -> 
     def work(image: int, start: int, stop: int) -> None:
         kernels.labels(planes[image], *grid.tables, grid.spans, out[image], start, stop)
 
-    _share(grid, len(low), work)
+    share_bands(grid, len(low), work)
     return torch.from_numpy(out)
 
 
@@ -116,7 +116,7 @@ def confident_labels_from_low(
             planes[image], *grid.tables, sharpness, out[image], confidence[image], start, stop
         )
 
-    _share(grid, len(low), work)
+    share_bands(grid, len(low), work)
     return torch.from_numpy(out), torch.from_numpy(confidence)
 
 
@@ -180,61 +180,8 @@ def sums_from_low(
         full = native.load("full_loss_kernels")
         if full is not None:
             return PixelSums(*full_sums(logits, Judgement(full, seen, table, smoothing, overlaps)))
-    call = _Call(kernels, seen, span, table, smoothing, overlaps)
-    return PixelSums(*_Sums.apply(_two(logits.float()), call))  # type: ignore[no-untyped-call]
-
-
-@dataclass(frozen=True, eq=False)
-class _Call:
-    """What a pass over the pixels takes beside the logits."""
-
-    kernels: ModuleType
-    labels: NDArray[np.uint8]
-    span: Size
-    weights: NDArray[np.float32]
-    smoothing: float
-    overlaps: bool
-
-
-class _Sums(torch.autograd.Function):
-    """The kernels `sums` and `gradient` as an operation with a gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, low: Tensor, call: _Call) -> tuple[Tensor, ...]:
-        count, classes = low.shape[:2]
-        grid = grid_of(low.shape[-2:], call.span, call.labels.shape[-2:], call.kernels.TILE)
-        planes = planes_of(low, grid)
-        lse = np.empty((count, call.labels.shape[1], len(grid.places), call.kernels.TILE), np.float32)
-        parts = np.zeros((count, len(grid.bands), 4, classes))
-
-        def work(image: int, start: int, stop: int) -> None:
-            part = parts[image, grid.bands.index((start, stop))]
-            call.kernels.sums(
-                planes[image], call.labels[image], *grid.tables, call.weights, call.smoothing, call.overlaps,
-                lse[image], part, start, stop,
-            )  # fmt: skip
-
-        _share(grid, count, work)
-        ctx.call, ctx.grid, ctx.planes, ctx.lse = call, grid, planes, lse
-        return results_of(ctx, parts)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
-        call, grid, planes = ctx.call, ctx.grid, ctx.planes
-        weights = call.weights * upstream[0].numpy()
-        slopes = torch.stack([upstream[2], upstream[3]]).float().contiguous().numpy()
-        into = np.zeros_like(planes)
-
-        def work(image: int, start: int, stop: int) -> None:
-            call.kernels.gradient(
-                planes[image], call.labels[image], *grid.tables, weights, call.smoothing, call.overlaps,
-                ctx.lse[image], slopes, into[image], start, stop,
-            )  # fmt: skip
-
-        for first in (0, 1):  # neighbouring bands add to a common row: never at the same time
-            _share(grid, len(planes), work, bands=grid.bands[first::2])
-        return torch.from_numpy(folded(into, grid)), None
+    judge = Judgement(kernels, seen, table, smoothing, overlaps)
+    return PixelSums(*low_sums(_two(logits.float()), judge, span))
 
 
 def _plain(
@@ -285,9 +232,3 @@ def _check(labels: Tensor, classes: int, ignore: int) -> None:
             f"the labels hold value {value}; allowed are 0..{classes - 1}, and {ignore} for ignore",
             remedy=f"give {value} a class, or make it {ignore}",
         )
-
-
-def _share(grid: Grid, count: int, work: Any, bands: tuple[tuple[int, int], ...] | None = None) -> None:
-    """Call `work` with every image and band of rows."""
-    bands = grid.bands if bands is None else bands
-    native.share(lambda piece: work(piece // len(bands), *bands[piece % len(bands)]), count * len(bands))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from pixelwise.ops import native
 
 Size = tuple[int, int]
 
@@ -101,9 +104,26 @@ def planes_of(low: Tensor, grid: Grid) -> NDArray[np.float32]:
     return planes
 
 
-def folded(into: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
-    """The gradient of `planes_of`."""
+def folded(into: NDArray[np.float32], grid: Grid) -> Tensor:
+    """The gradient of `planes_of`, as a view of `into`, which changes."""
     width = grid.low[1]
     into[..., 1] += into[..., 0]
-    into[..., width] += into[..., width + 1 :].sum(axis=-1)
-    return np.ascontiguousarray(into[..., 1 : width + 1])
+    for more in range(width + 1, grid.padded):
+        into[..., width] += into[..., more]
+    return torch.from_numpy(into)[..., 1 : width + 1]
+
+
+def share_bands(
+    grid: Grid, count: int, work: Callable[[int, int, int], None], *, apart: bool = False
+) -> None:
+    """Call `work` with each of `count` images and each band of rows, on several threads.
+
+    Neighbouring bands have a low-resolution row in common: with `apart` they are never worked on at the same time.
+    """
+    for first, step in ((0, 2), (1, 2)) if apart else ((0, 1),):
+        bands = grid.bands[first::step]
+
+        def piece(at: int, bands: tuple[tuple[int, int], ...] = bands) -> None:
+            work(at // len(bands), *bands[at % len(bands)])
+
+        native.share(piece, count * len(bands))

@@ -105,16 +105,42 @@ def tile_sums(
 
 
 @njit
-def tile_gradient(
-    z: Any, line: Any, seen: Any, weight: Any, slots: Any, smoothing: Any, overlaps: Any, upstream: Any,
-    common: Any, counted: Any, own: Any,
-) -> None:  # fmt: skip
-    """Make the logits z [K, TILE] of some pixels the gradient of the sums with respect to them."""
-    classes = z.shape[0]
-    whole, each = ONE - smoothing, smoothing / np.float32(classes)
-    for k in range(classes):
+def softmax(z: Any, line: Any) -> None:
+    """Make logits z [K, TILE] probabilities; `line` is their log-sum-exp."""
+    for k in range(z.shape[0]):
         for x in range(TILE):
             z[k, x] = exp(z[k, x] - line[x])
+
+
+@njit(fastmath={"contract"})
+def _add_entropy_gradient(
+    z: Any, total: Any, seen: Any, weight: Any, slots: Any, smoothing: Any, share: Any, up: Any, down: Any
+) -> None:  # fmt: skip
+    """From exponentials z of logits and their sums (used up): the gradient of the weighted cross-entropies.
+
+    It is added to the two low-resolution rows, of which the second has this share.
+    """
+    classes = z.shape[0]
+    whole, each = ONE - smoothing, smoothing / np.float32(classes)
+    for x in range(TILE):
+        total[x] = weight[x] / total[x]
+    for k in range(classes):
+        row, upper, lower = z[k], up[k], down[k]
+        for x in range(TILE):
+            target = each + whole if seen[x] == k else each
+            slope = row[x] * total[x] - target * weight[x]
+            upper[x] += (ONE - share) * slope
+            lower[x] += share * slope
+
+
+@njit
+def tile_gradient(
+    z: Any, seen: Any, weight: Any, slots: Any, smoothing: Any, overlaps: Any, upstream: Any, common: Any,
+    counted: Any, own: Any,
+) -> None:  # fmt: skip
+    """Make the probabilities z [K, TILE] of some pixels the gradient of the sums with respect to their logits."""
+    classes = z.shape[0]
+    whole, each = ONE - smoothing, smoothing / np.float32(classes)
     for x in range(TILE):
         common[x] = weight[x]
         own[x] = -weight[x] * whole
@@ -204,16 +230,18 @@ def sums(
 
 @kernel(
     "void(f4[:,:,::1], u1[:,::1], i4[:,::1], f4[::1], i4[:,::1], f4[::1], i8, i4[:,::1], f4[::1], f4, b1,"
-    " f4[:,:,::1], f4[:,::1], f4[:,:,::1], i8, i8)"
+    " f4[:,:,::1], f4[:,::1], f4[:,:,::1], b1, f8[:,::1], i8, i8)"
 )
 def gradient(
     low: Any, labels: Any, rows: Any, row_shares: Any, columns: Any, column_shares: Any, factor: Any, places: Any,
-    weights: Any, smoothing: Any, overlaps: Any, lse: Any, upstream: Any, into: Any, start: Any, stop: Any,
+    weights: Any, smoothing: Any, overlaps: Any, lse: Any, upstream: Any, into: Any, fused: Any, out: Any,
+    start: Any, stop: Any,
 ) -> None:  # fmt: skip
     """Add to `into`, shaped as `low`, the gradient of `sums` over output rows start..stop - 1.
 
     `upstream` [2, K]: the gradients with respect to the first two rows of its `out`; that with respect to the
-    cross-entropy is in the `weights` already.
+    cross-entropy is in the `weights` already. If `fused`, `sums` was not called: `lse` is not read, `overlaps` has
+    to be false, and `out` gets what `sums` would have put there. Each exponential is then computed once.
     """
     classes, slots = low.shape[0], places.shape[1]
     above = np.empty((classes, TILE), np.float32)
@@ -224,6 +252,12 @@ def gradient(
     common = np.empty(TILE, np.float32)
     counted = np.empty(TILE, np.float32)
     own = np.empty(TILE, np.float32)
+    largest = np.empty(TILE, np.float32)
+    total = np.empty(TILE, np.float32)
+    target = np.empty(TILE, np.float32)
+    line = np.empty(TILE, np.float32)
+    entropy = np.zeros(TILE, np.float32)
+    weighed = np.zeros(TILE, np.float32)
     weight = np.empty(TILE, np.float32)
     seen = np.empty(TILE, np.uint8)
     for k in range(classes):
@@ -251,13 +285,21 @@ def gradient(
             share = row_shares[y]
             mix(above, below, share, z)
             labels_of(labels, y, places, tile, slots, weights, seen, weight)
-            tile_gradient(
-                z, lse[y, tile], seen, weight, slots, smoothing, overlaps, upstream, common, counted, own
-            )
-            for k in range(classes):
-                for x in range(TILE):
-                    up[k, x] += (ONE - share) * z[k, x]
-                    down[k, x] += share * z[k, x]
+            if fused:
+                tile_sums(
+                    z, seen, weight, slots, smoothing, False, largest, total, target, line, entropy, weighed, up, out
+                )  # fmt: skip
+                _add_entropy_gradient(z, total, seen, weight, slots, smoothing, share, up, down)
+            else:
+                softmax(z, lse[y, tile])
+                tile_gradient(z, seen, weight, slots, smoothing, overlaps, upstream, common, counted, own)
+                for k in range(classes):
+                    for x in range(TILE):
+                        up[k, x] += (ONE - share) * z[k, x]
+                        down[k, x] += share * z[k, x]
         if upper >= 0:
             _shrink(up, columns, column_shares, factor, tile, slots, into, upper)
             _shrink(down, columns, column_shares, factor, tile, slots, into, lower)
+    for x in range(TILE):
+        out[3, 0] += entropy[x]
+        out[3, 1] += weighed[x]
