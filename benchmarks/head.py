@@ -2,9 +2,10 @@
 
 Logits at stride 4 to labels, and to cross-entropy with its gradient, 512 x 512, 11, 19 and 150 classes. The peers are
 `interpolate` then `argmax` or `cross_entropy`, in the quicker of torch's two memory layouts, and the same under
-`torch.compile`. All contenders alternate in one process; medians over the rounds; results are compared first. Logits
-are smooth noise, as networks give; labels also for white noise, where no class can be left out. Extra memory is what
-each contender adds at its peak: torch's own count, and NumPy's for the kernels.
+`torch.compile`. All contenders alternate in one process; results are compared first. In each round a contender is
+called once, right after another one, which finds caches cold and threads asleep (`single`), and five times in a row;
+medians over all rounds. Logits are smooth noise, as networks give; labels also for white noise, where no class can be
+left out. Extra memory is what each contender adds at its peak: torch's own count, and NumPy's for the kernels.
 
     python benchmarks/head.py --out benchmarks/results/head.json
 """
@@ -33,6 +34,7 @@ from pixelwise.ops import native
 from pixelwise.ops.head import confident_labels_from_low, cross_entropy_from_low, labels_from_low
 
 LOW, SIZE = (128, 128), (512, 512)
+IN_A_ROW = 5
 
 
 def main() -> None:
@@ -128,21 +130,7 @@ def measure(classes: int, rounds: int, *, compiled: bool) -> dict[str, object]:
             torch.compile(eager_dice_loss, dynamic=False), smooth, labels
         )
     agreement = compare(ways)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    with torch.enable_grad():
-        for _ in range(rounds):
-            for name, way in ways.items():
-                began = time.perf_counter()
-                way()
-                seconds[name].append(time.perf_counter() - began)
-    times = {name: median(values) * 1e3 for name, values in seconds.items()}
-    ratios = {}
-    for head in ("labels", "labels of noise", "labels and confidence", "loss", "loss with Dice"):
-        ours = times[f"{head}: pixelwise"]
-        eager = min(value for name, value in times.items() if name.startswith(f"{head}: eager"))
-        ratios[f"{head}: times eager"] = round(eager / ours, 1)
-        if f"{head}: compiled" in times:
-            ratios[f"{head}: times compiled"] = round(times[f"{head}: compiled"] / ours, 1)
+    single, repeated = timed(ways, rounds)
     memory = {
         name: extra(ways[name])
         for name in ways
@@ -153,12 +141,45 @@ def measure(classes: int, rounds: int, *, compiled: bool) -> dict[str, object]:
         for head in ("labels", "labels and confidence", "loss", "loss with Dice")
     }
     return {
-        "milliseconds": {name: round(value, 2) for name, value in times.items()},
-        "ratios": ratios,
+        "milliseconds": {name: round(value, 2) for name, value in repeated.items()},
+        "ratios": ratios(repeated),
+        "milliseconds of single calls": {name: round(value, 2) for name, value in single.items()},
+        "ratios of single calls": ratios(single),
         "extra_MB": {name: round(value / 1e6, 1) for name, value in memory.items()},
         "shares": shares,
         **agreement,
     }
+
+
+def timed(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Milliseconds of each way: of a call by itself, and of one of several in a row; medians."""
+    single: dict[str, list[float]] = {name: [] for name in ways}
+    repeated: dict[str, list[float]] = {name: [] for name in ways}
+    with torch.enable_grad():
+        for _ in range(rounds):
+            for name, way in ways.items():
+                for seconds in (single, *[repeated] * IN_A_ROW):
+                    began = time.perf_counter()
+                    way()
+                    seconds[name].append(time.perf_counter() - began)
+    return milliseconds(single), milliseconds(repeated)
+
+
+def milliseconds(seconds: dict[str, list[float]]) -> dict[str, float]:
+    """Medians."""
+    return {name: median(values) * 1e3 for name, values in seconds.items()}
+
+
+def ratios(times: dict[str, float]) -> dict[str, float]:
+    """How many times as long the quickest eager peer and the compiled one take."""
+    found = {}
+    for head in ("labels", "labels of noise", "labels and confidence", "loss", "loss with Dice"):
+        ours = times[f"{head}: pixelwise"]
+        eager = min(value for name, value in times.items() if name.startswith(f"{head}: eager"))
+        found[f"{head}: times eager"] = round(eager / ours, 1)
+        if f"{head}: compiled" in times:
+            found[f"{head}: times compiled"] = round(times[f"{head}: compiled"] / ours, 1)
+    return found
 
 
 def low_dice_loss(low: Tensor, labels: Tensor) -> Tensor:
@@ -189,6 +210,8 @@ def extra(way: Callable[[], Any]) -> int:
     """Bytes that a call adds at its peak."""
     from torch.profiler import ProfilerActivity, profile
 
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True):
+        way()  # the profiler's own, which comes with its first use
     tracemalloc.start()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         way()
