@@ -1,8 +1,9 @@
 """Counting pairs of labels run by run: labels are locally constant, so most pixels repeat the one before.
 
-64 pixels at a time are compared with their left neighbours; the bits where truth or prediction changes end the
-runs, and a run adds its length to one counter. Where nearly every pixel changes, pixels are counted one by one in
-four tables in turn, so that no addition waits for the one before.
+64 pixels at a time are compared with their left neighbours; where truth or prediction changes a run ends, and it adds
+its length to one counter. The ends are first written to a list, eight of each block whether there are as many or not,
+because a loop over those of one block would guess wrong at nearly every block when it ends. Where nearly every pixel
+changes, pixels are counted one by one in four tables in turn, so that no addition waits for the one before.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic
 
 from pixelwise.ops.native import kernel
@@ -22,9 +23,11 @@ TABLES = 4
 
 _BLOCK = 64
 _DENSE = np.uint64(40)  # changes per block from which runs are no help
-_ONE, _EIGHT, _STEP = np.uint64(1), np.uint64(8), np.uint64(_BLOCK)
+_AHEAD = np.uint64(4096)  # bytes: the processor by itself asks too late, and not beyond a page
+_LISTED = 512  # ends of runs that are listed before they are counted: the pixels are still in the cache then
+_AT_ONCE = 8
+_ZERO, _ONE, _EIGHT, _STEP = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(_BLOCK)
 _SECOND, _THIRD, _FOURTH = np.uint64(TABLE), np.uint64(2 * TABLE), np.uint64(3 * TABLE)
-_TWO, _THREE = np.uint64(2), np.uint64(3)
 _UNIT = np.uint32(1)
 
 
@@ -50,11 +53,27 @@ def _changes(typing: Any, truth: Any, prediction: Any, start: Any) -> Any:
 
 
 @intrinsic
-def _lowest(typing: Any, bits: Any) -> Any:
-    """Position of the lowest bit that is set; there is one."""
+def _fetch(typing: Any, array: Any, place: Any) -> Any:
+    """Ask for the cache line of a place that will be read soon; one behind the end does no harm."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [data.type, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [data.type], kind)
+        pointer = builder.gep(data, [values[1]])
+        builder.call(function, [pointer, *(ir.Constant(number, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.none(array, place), generate
+
+
+@intrinsic
+def _lowest(typing: Any, bits: Any) -> Any:
+    """Position of the lowest bit that is set; 64 where none is."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(types.uint64), generate
 
@@ -69,22 +88,44 @@ def _how_many(typing: Any, bits: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+@njit
+def _count_runs(truth: Any, prediction: Any, counts: Any, start: Any, ends: Any, many: Any) -> Any:
+    """Add the runs from `start` on that end at the first `many` of `ends`; where the next one begins."""
+    for number in range(many):
+        end = ends[number]
+        counts[np.uint64(truth[start]) << _EIGHT | np.uint64(prediction[start])] += np.uint32(end - start)
+        start = end
+    return start
+
+
 @kernel("void(u1[::1], u1[::1], u4[::1])")
 def count(truth: Any, prediction: Any, counts: Any) -> None:
     """Add to `counts`, TABLES tables of TABLE, how often each pair 256 truth + prediction occurs."""
     size = np.uint64(truth.size)
-    start, place = np.uint64(0), _ONE  # pixels before `start` are counted; the run from it on goes on
+    ends = np.empty(_LISTED + _BLOCK, np.uint64)
+    many = _ZERO
+    start, place = _ZERO, _ONE  # runs before `start` are counted; those up to `place` have their ends listed
     while place + _STEP <= size:
         bits = _changes(truth, prediction, place)
-        if _how_many(bits) < _DENSE:
-            while bits != np.uint64(0):
-                end = place + _lowest(bits)
-                counts[np.uint64(truth[start]) << _EIGHT | np.uint64(prediction[start])] += np.uint32(
-                    end - start
-                )
-                start = end
-                bits &= bits - _ONE
+        _fetch(truth, place + _AHEAD)
+        _fetch(prediction, place + _AHEAD)
+        changes = _how_many(bits)
+        if changes < _DENSE:
+            more = many
+            many += changes
+            while True:
+                for nth in range(_AT_ONCE):
+                    ends[more + np.uint64(nth)] = place + _lowest(bits)
+                    bits &= bits - _ONE
+                more += np.uint64(_AT_ONCE)
+                if more >= many:
+                    break
+            if many >= np.uint64(_LISTED):
+                start = _count_runs(truth, prediction, counts, start, ends, many)
+                many = _ZERO
         else:
+            start = _count_runs(truth, prediction, counts, start, ends, many)
+            many = _ZERO
             if start < place:
                 counts[np.uint64(truth[start]) << _EIGHT | np.uint64(prediction[start])] += np.uint32(
                     place - start
@@ -100,5 +141,6 @@ def count(truth: Any, prediction: Any, counts: Any) -> None:
                 counts[_FOURTH + (np.uint64(truth[at]) << _EIGHT | np.uint64(prediction[at]))] += _UNIT
             start = place + _STEP
         place += _STEP
+    start = _count_runs(truth, prediction, counts, start, ends, many)
     for last in range(start, size):
         counts[np.uint64(truth[last]) << _EIGHT | np.uint64(prediction[last])] += _UNIT
