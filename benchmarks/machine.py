@@ -30,8 +30,17 @@ def copy_speed() -> float:
 
 def peak_memory() -> float:
     """GiB that this process held at most; `getrusage` counts from what the process that started it held."""
+    return _status("VmHWM")
+
+
+def memory_now() -> float:
+    """GiB that this process holds."""
+    return _status("VmRSS")
+
+
+def _status(name: str) -> float:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    (kilobytes,) = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    (kilobytes,) = (int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
     return kilobytes / 2**20
 
 
