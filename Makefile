@@ -9,13 +9,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: demo test check cluster bench clean
+.PHONY: demo test slow check cluster bench clean
 
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo.py $(DEMO)
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile
+
+slow: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu" -n 2
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
