@@ -1,5 +1,6 @@
 # make demo   set up .venv, write the sample town, check, train, evaluate, map, report
 # make test   set up .venv with the development tools, run every check and test
+# make slow   the tests that make test leaves out: full width, whole datasets
 # make check  format, lint, types, layers
 # make cluster  the tests on a Ray cluster of two nodes, which needs another 70 MB; not part of make test
 # make bench  speed against named peers, in an environment of its own: DATA=folder with CamVid (1.5 hours more), QUICK=1 for a short one
