@@ -47,7 +47,8 @@ class Header:
     nodata: int | None = None
     depth: int = 8  # bits per value as stored
     size: int = 0  # bytes of the file
-    blank: float | None = None  # the value of a float image that the file declares empty; may be NaN
+    blank: float | None = None  # the value that the file declares to be no data; may be NaN
+    white: bool = False  # grey whose 0 is white
     place: Place | None = None  # where a GeoTIFF lies
 
 
