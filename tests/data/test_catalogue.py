@@ -121,6 +121,13 @@ MSK = [
     V("MSK-05", "JPEG named .png", m.mask_as("b.png", "JPEG"), "error mask-lossy b.png"),
     V("MSK-05", "lossy WebP", m.mask_as("b.webp", "WEBP"), "error mask-lossy b.webp"),
     V("MSK-05", "JPEG in a TIFF", m.tiff_mask(compression="jpeg"), "error mask-lossy b.tif"),
+    *(V("MSK-05", f"{name} in a TIFF {options}", m.packed_mask(name, **options), "error mask-lossy b.tif")
+      for name, options in (
+          ("jpeg2000", {"level": 40}), ("jpegxr", {"level": 50}), ("jpegxl", {"level": 80}), ("lerc", {"level": 2.0}),
+          ("lerc", {"level": 2.0, "compression": "deflate"}), ("lerc", {"level": 2.0, "compression": "zstd"}),
+          ("lerc", {"level": 0.1, "dtype": np.float32}))),
+    *(V("MSK-05", f"LERC without loss {options}", m.packed_mask("lerc", level=0, **options), "ok", (0, 1, 2))
+      for options in ({}, {"compression": "deflate"}, {"compression": "zstd"}, {"dtype": np.float32})),
     V("MSK-06", "resized with a smooth filter", m.smoothed, "error mask-value b.png"),
     V("MSK-07", "transposed", m.mask_array(lambda a: a.T), "error mask-size b.png"),
     V("MSK-07", "off by one", m.mask_array(lambda a: a[:-1]), "error mask-size b.png"),

@@ -180,6 +180,18 @@ def test_segmentation_from_arrays(tmp_path: Path) -> None:
     assert class_counts(data.train).pixels.tolist() == [4, 4, 4]
 
 
+def test_numbers_in_arrays_that_are_no_measurements(tmp_path: Path) -> None:
+    images = np.ones((3, 4, 5, 2), np.float32)
+    images[1, 2, 3, 1] = np.nan
+    np.savez(tmp_path / "train.npz", images=images, labels=np.zeros((3, 4, 5), np.uint8))
+    data = open_dataset(tmp_path, split={"train": [f"train/00000{row}" for row in range(3)]})
+    assert data.train[0].image.shape == (4, 5, 2)
+    with pytest.raises(
+        DataError, match=r"images\[1\]: 1 pixels are NaN or infinite \(first at row 2, column 3\)"
+    ):
+        data.train[1]
+
+
 def test_arrays_that_change_are_read_again(tmp_path: Path) -> None:
     for value in (1, 2):
         np.savez(

@@ -43,7 +43,7 @@ class Header:
     frames: int = 1
     alpha: bool = False  # a channel that reading drops
     colors: bool = False  # stored as several bands, not as one band or palette indices
-    lossy: str = ""  # name of the lossy compression
+    lossy: str = ""  # name of a compression that loses values, or may
     nodata: int | None = None
     depth: int = 8  # bits per value as stored
     size: int = 0  # bytes of the file

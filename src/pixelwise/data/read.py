@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pixelwise.data import photos, tiffs
 from pixelwise.data.headers import Header, upright
+from pixelwise.data.lossy import UNSURE
 from pixelwise.data.numbers import refuse_numbers
 from pixelwise.errors import MaskError, PixelwiseError, UnreadableError
 from pixelwise.types import Image
@@ -114,16 +115,20 @@ def read_mask(path: str | Path) -> RawMask:
 
     Raises:
         UnreadableError: missing, empty, truncated, animated, too large or not an image.
-        MaskError: lossy (JPEG), not integer, or of a number of bands that is neither 1 nor 3.
+        MaskError: lossy (such as JPEG), not integer, or of a number of bands that is neither 1 nor 3.
     """
     path = Path(path)
     with _opened(path) as (stream, header):
         if header.lossy:
+            unsure = header.lossy in UNSURE
             raise MaskError(
-                f"the mask has lossy {header.lossy} compression, which changes class values at edges",
+                f"the mask has {header.lossy} compression, which may have changed class values at edges"
+                if unsure
+                else f"the mask has lossy {header.lossy} compression, which changes class values at edges",
                 file=path,
                 code="mask-lossy",
-                remedy="export the mask as PNG from the tool that made it; converting does not help",
+                remedy="export the mask as PNG from the tool that made it; converting "
+                + ("helps only if you know that nothing was lost" if unsure else "does not help"),
             )
         decode = tiffs.mask if header.format == "TIFF" else photos.mask
         values, palette = decode(stream, header)

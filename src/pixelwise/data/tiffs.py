@@ -10,6 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from pixelwise.data.headers import Header, Place
+from pixelwise.data.lossy import lossy
 from pixelwise.errors import UnreadableError
 from pixelwise.ops.nodata import no_data
 
@@ -19,7 +20,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _ORIENTATION, _NODATA = 274, 42113
 _PALETTE, _SEPARATED, _YCBCR = 3, 5, 6
 _PHOTOMETRICS = (0, 1, 2, _PALETTE, _YCBCR)
-_JPEG, _LOSSY = (6, 7), {6: "JPEG", 7: "JPEG", 34892: "JPEG", 33007: "JPEG", 50001: "WebP", 50002: "JPEG XL"}
+_JPEG = (6, 7)
 
 
 def header(stream: IO[bytes], name: str) -> Header:
@@ -38,7 +39,7 @@ def header(stream: IO[bytes], name: str) -> Header:
             orientation=1 if page.is_geotiff else _tag(page, _ORIENTATION, 1),
             frames=len(pages),
             colors=bands > 1,
-            lossy=_LOSSY.get(int(page.compression), ""),
+            lossy=lossy(page, file.filehandle),
             nodata=_nodata(page),
             depth=int(np.max(page.bitspersample)),
             blank=_blank(page),
