@@ -51,8 +51,11 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, or leave `path` untouched."""
-    write_bytes(path, text.encode())
+    r"""Write `text` as UTF-8 to `path`, or leave `path` untouched.
+
+    Bytes of file names that are no UTF-8 are written as `\udcff`, which is what JSON reads back.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -91,7 +91,12 @@ def archive(kind: str) -> Callable[[Path], Path]:
 
 
 def arrays(
-    *, pickled: bool = False, cut: bool = False, huge: bool = False, changed: bool = False
+    *,
+    pickled: bool = False,
+    cut: bool = False,
+    huge: bool = False,
+    changed: bool = False,
+    value: float | None = None,
 ) -> Callable[[Path], Path]:
     def plant(root: Path) -> Path:
         folder = root.parent / "arrays"
@@ -99,6 +104,9 @@ def arrays(
         path = folder / "a.npz"
         pictures = np.stack([picture(labels(name), name) for name in "abcdef"])
         truth = np.stack([labels(name) for name in "abcdef"])
+        if value is not None:
+            pictures = pictures.astype(np.float32)
+            pictures[1, 3, 5] = value
         if pickled:
             np.savez(path, images=np.array([{"a": 1}], dtype=object), labels=np.zeros(1, np.uint8))
         elif huge:

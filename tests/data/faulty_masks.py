@@ -93,6 +93,18 @@ def tiff_mask(
     return plant
 
 
+def packed_mask(scheme: str, dtype: Any = np.uint8, **options: Any) -> Plant:
+    """Mask b as a TIFF of a compression that may lose values."""
+
+    def plant(root: Path) -> None:
+        (root / M).unlink()
+        array = labels("b").astype(dtype)
+        path = root / "masks/b.tif"
+        tifffile.imwrite(path, array, compression=scheme, tile=(16, 16), compressionargs=options)
+
+    return plant
+
+
 def wide(values: str) -> Plant:
     def plant(root: Path) -> None:
         for path in sorted((root / "masks").iterdir()):

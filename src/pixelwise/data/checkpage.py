@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pixelwise import files
 from pixelwise.data.checkreport import CheckReport
-from pixelwise.data.dataset import files_of, image_of, raw_mask
+from pixelwise.data.dataset import files_of, measured, raw_mask
 from pixelwise.errors import DataError
 from pixelwise.report.check import Shown, check_page
 from pixelwise.report.pictures import display_rgb
+from pixelwise.types import IGNORE
 
 
 def write_check(report: CheckReport, folder: str | Path) -> Path:
@@ -35,6 +36,9 @@ def _shown(report: CheckReport) -> Iterator[Shown]:
     for item in report.samples:
         try:
             labels = report.table.to_labels(raw_mask(item), files_of(item)[-1])
-            yield Shown(item.name, display_rgb(image_of(item)), labels)
+            image, empty = measured(item)
+            if empty is not None and empty.shape == labels.shape:
+                labels[empty] = IGNORE
+            yield Shown(item.name, display_rgb(image), labels)
         except DataError:
             continue  # a finding says what is wrong with it

@@ -15,12 +15,13 @@ from pixelwise.data.assign import Assigned
 from pixelwise.data.checkreport import CheckReport, ClassShare, Finding, Histogram, Level, SplitShare
 from pixelwise.data.classes import ClassTable
 from pixelwise.data.displaced import Peak, find_displaced, moved_error
-from pixelwise.data.examine import Looked, Trait
+from pixelwise.data.examine import Looked
 from pixelwise.data.items import Item, Pair
 from pixelwise.data.layouts import Layout
 from pixelwise.data.leaks import LeakWatch
 from pixelwise.data.specks import Specks, holes_error
 from pixelwise.data.stats import BandMoments
+from pixelwise.data.traits import NOTES, WARNINGS, Trait
 from pixelwise.errors import ClassesError, DataError, LayoutError, MaskError, PixelwiseError
 from pixelwise.types import SPLITS, Normalization, SplitName
 
@@ -46,6 +47,7 @@ class Gathered:
         self._best: dict[int, tuple[float, int, Item, frozenset[int]]] = {}
         self._specks: list[tuple[Path, Specks]] = []
         self._traits: dict[Trait, list[Path]] = {}
+        self._without_data: dict[str, Counter[Path]] = {}
         self._copies: dict[bytes, dict[SplitName, list[Path]]] = {}
         self._alignment = Alignment()
         self._peaks: list[tuple[Path, Peak]] = []
@@ -68,6 +70,7 @@ class Gathered:
         self.findings += seen.findings
         for trait, file in seen.traits:
             self._traits.setdefault(trait, []).append(file)
+        self._count_without(seen)
         if seen.size is not None and seen.kind is not None:
             self._sizes[seen.size] += 1
             self._kinds.setdefault(seen.kind, []).append(seen.item.image)
@@ -90,6 +93,10 @@ class Gathered:
             self._specks.append((seen.item.mask, seen.specks))
         self._remember(seen.watch)
         self._taken += 1
+
+    def _count_without(self, seen: Looked) -> None:
+        for why, pixels in seen.without_data.items():
+            self._without_data.setdefault(why, Counter())[seen.item.image] += pixels
 
     def _remember(self, watch: LeakWatch) -> None:
         mine, other = self._watch, watch
@@ -196,10 +203,14 @@ class Gathered:
             self.add(moved_error(mask, peak), "warning")
 
     def _tell_traits(self) -> None:
-        for trait, sentence in _NOTES:
+        for trait, sentence in NOTES:
             if files := self._traits.get(trait):
                 self.notes.append(f"{sentence}: {_few(files)}")
-        for trait, code, sentence, remedy in _WARNINGS:
+        for why, pixels in self._without_data.items():
+            self.notes.append(
+                f"{pixels.total():,} pixels without data ({why}) count nowhere: {_few([*pixels])}"
+            )
+        for trait, code, sentence, remedy in WARNINGS:
             if files := self._traits.get(trait):
                 problem = DataError(
                     f"{sentence}: {_few(files)}", file=files[0], code=code, count=len(files), remedy=remedy
@@ -259,23 +270,6 @@ class Gathered:
         return tuple(chosen[place] for place in sorted(chosen))
 
 
-_NOTES: tuple[tuple[Trait, str], ...] = (
-    ("rotated", "turned upright by their EXIF tag"),
-    ("one class", "masks of one class alone"),
-    ("empty", "images with pixels declared empty, which count nowhere"),
-)
-_WARNINGS: tuple[tuple[Trait, str, str, str], ...] = (
-    ("alpha", "image-alpha", "alpha channel not read",
-     "if it hides pixels, give them an ignored value in the masks; or save the images without it"),
-    ("mask alpha", "mask-alpha", "alpha channel of masks not read",
-     "save the masks without it, as one band of class indices"),
-    ("misnamed", "file-name", "the content is of another format than the name says",
-     "read by its content all the same; rename the file for other programs"),
-    ("constant", "image-constant", "images of one colour",
-     "look at them: they teach nothing and may be failed exports"),
-)  # fmt: skip
-
-
 def _histograms(samples: Sequence[NDArray[Any]]) -> tuple[Histogram, ...]:
     if not samples:
         return ()
@@ -283,7 +277,9 @@ def _histograms(samples: Sequence[NDArray[Any]]) -> tuple[Histogram, ...]:
     found = []
     for band in values.T:
         low, high = (0.0, 256.0) if band.dtype == np.uint8 else (float(band.min()), float(band.max()))
-        counts, _ = np.histogram(band, bins=_BINS, range=(low, high if high > low else low + 1))
+        counts, _ = np.histogram(
+            band.astype(np.float64), bins=_BINS, range=(low, high if high > low else low + 1)
+        )
         found.append(Histogram(low, high, tuple(counts.tolist())))
     return tuple(found)
 

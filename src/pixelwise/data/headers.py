@@ -43,11 +43,12 @@ class Header:
     frames: int = 1
     alpha: bool = False  # a channel that reading drops
     colors: bool = False  # stored as several bands, not as one band or palette indices
-    lossy: str = ""  # name of the lossy compression
+    lossy: str = ""  # name of a compression that loses values, or may
     nodata: int | None = None
     depth: int = 8  # bits per value as stored
     size: int = 0  # bytes of the file
-    blank: float | None = None  # the value of a float image that the file declares empty; may be NaN
+    blank: float | None = None  # the value that the file declares to be no data; may be NaN
+    white: bool = False  # grey whose 0 is white
     place: Place | None = None  # where a GeoTIFF lies
 
 

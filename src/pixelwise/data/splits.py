@@ -27,8 +27,12 @@ def seeded_split(names: Iterable[str], *, seed: int = 0, shares: Mapping[str, fl
     >>> {split: len(names) for split, names in seeded_split([f"t{i}" for i in range(20)]).items()}
     {'train': 14, 'val': 3, 'test': 3}
     """
-    shuffled = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{fold(name)}".encode()).hexdigest())
-    return _cut(shuffled, shares)
+
+    def by_chance(name: str) -> str:
+        # Linux allows names of files that are no UTF-8.
+        return hashlib.sha256(f"{seed}:{fold(name)}".encode(errors="surrogateescape")).hexdigest()
+
+    return _cut(sorted(names, key=by_chance), shares)
 
 
 def block_split(names: Iterable[str], *, shares: Mapping[str, float] = BLOCKS) -> Assignment:

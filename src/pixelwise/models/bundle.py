@@ -144,7 +144,9 @@ def save(model: Network, path: str | Path, *, facts: BundleFacts | None = None) 
     }
     body = json.loads(json.dumps(body))  # tuples become lists here, as they will when read
     body["sha256"] = _digest(body, tensors)
-    write_bytes(path, serialize(tensors, metadata={KEY: json.dumps(body, ensure_ascii=False)}))
+    # Names of images may be no UTF-8: what JSON reads back of them is \udcff.
+    text = json.dumps(body, ensure_ascii=False).encode(errors="backslashreplace").decode()
+    write_bytes(path, serialize(tensors, metadata={KEY: text}))
     return Path(path)
 
 
