@@ -22,6 +22,7 @@ import faulty_masks as m
 import numpy as np
 import pytest
 import tifffile
+from faulty import labels, picture, save
 
 from pixelwise.data import read
 from pixelwise.data.check import CheckReport, check_dataset
@@ -156,6 +157,12 @@ MSK = [
 DAT = [
     V("DAT-01", "image without mask", f.remove(M), "error lone-image b.png"),
     V("DAT-01", "mask without image", f.remove(B), "error lone-mask b.png"),
+    V("DAT-01", "a pair of .ppm", d.unread(".ppm"), "warning passed-over b.ppm", (0, 1, 2)),
+    V("DAT-01", "a pair without suffix", d.unread(""), "warning passed-over b", (0, 1, 2)),
+    V("DAT-01", "a pair seven folders deep", d.deep, "warning passed-over 6", (0, 1, 2)),
+    V("DAT-01", "a third folder of images", lambda root: save(root / "more/x.png", picture(labels("x"), "x")),
+      "warning passed-over x.png", (0, 1, 2)),
+    V("DAT-01", "a .jp2 image", d.unread(".jp2", "images"), "error lone-mask b.png"),
     V("DAT-02", "a.jpg and a.png", i.image("b.jpg", "RGB", "JPEG", keep=True), "error name-clash b.jpg"),
     V("DAT-03", "1, 2, 10 with masks 01, 02, 10", d.numbered, "error lone-image 1.png"),
     V("DAT-04", "what systems leave behind", d.junk, "ok", (0, 1, 2)),

@@ -34,6 +34,7 @@ class Gathered:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.findings = [Finding("error", problem) for problem in layout.problems]
+        self.findings += [Finding("warning", problem) for problem in layout.warnings]
         self.notes: list[str] = []
         self.table: ClassTable | None = None
         self._moments: dict[tuple[int, str], BandMoments] = {}
