@@ -23,6 +23,7 @@ from pixelwise.data.layouts import Task
 from pixelwise.data.leaks import LeakWatch
 from pixelwise.data.places import without_empty
 from pixelwise.data.read import RawMask, read_header
+from pixelwise.data.smooth import Smooth, find_smooth
 from pixelwise.data.specks import Specks, find_specks
 from pixelwise.data.stats import Block, ClassCounts, blocks, count_labels
 from pixelwise.errors import DataError, MaskError, PixelwiseError, UnreadableError
@@ -57,6 +58,7 @@ class Looked:
         outlines: Where image and labels have edges.
         peak: Where the labels would fit those of the image best.
         specks: Holes of unlabelled pixels in its labels.
+        smooth: Rims of values that were mixed at the borders of its mask.
         watch: What the search for near duplicates remembers of the image.
     """
 
@@ -73,6 +75,7 @@ class Looked:
     outlines: Outlines | None = None
     peak: Peak | None = None
     specks: Specks | None = None
+    smooth: Smooth | None = None
     watch: LeakWatch = field(default_factory=LeakWatch)
 
     def add(self, problem: PixelwiseError, level: Level = "error") -> None:
@@ -160,6 +163,7 @@ def _look_at_labels(seen: Looked, image: Image | None, mask: RawMask, table: Cla
         seen.add(problem, "warning")
     if isinstance(seen.item, Pair):
         _look_for_specks(seen, labels, table, counts)
+        seen.smooth = find_smooth(mask.values) if mask.values.ndim == 2 else None
     if image is not None and isinstance(seen.item, Pair):
         seen.outlines = alignment.outlines(image, labels)
         seen.peak = find_peak(seen.outlines) if seen.outlines is not None else None
