@@ -86,6 +86,12 @@ def empty_split(root: Path) -> None:
     (root / "masks/test").mkdir()
 
 
+def no_train(root: Path) -> None:
+    _into_splits(root)
+    for kind in ("images", "masks"):
+        (root / kind / "train").rename(root / kind / "test")
+
+
 def same_in_splits(root: Path) -> None:
     _into_splits(root)
     shutil.copyfile(root / "images/train/b.png", root / "images/val/e.png")
