@@ -101,6 +101,17 @@ def test_every_stray_value_is_in_the_step(tmp_path: Path) -> None:
     assert step["values"] == {9: 255, 77: 255} and report.ok and report.ignored == 4
 
 
+def test_a_stray_value_never_becomes_a_class(tmp_path: Path) -> None:
+    """Where 255 is a class it cannot be what counts nowhere."""
+    root = sound(tmp_path / "data")
+    m.binary("values: {0: ground, 255: roof}")(root)
+    array = np.array(Image.open(root / "masks/b.png"))
+    array[3:5, 4:9] = 128
+    Image.fromarray(array).save(root / "masks/b.png")
+    step, report, _ = by_recipe(root, tmp_path / "out")
+    assert step["do"] == "drop" and report.ok and sum(report.images.values()) == 5
+
+
 def test_holes_are_found_and_closed(tmp_path: Path) -> None:
     root = sound(tmp_path / "data")
     classes("{classes: [void, roof, road], ignore: [7]}")(root)
