@@ -33,6 +33,23 @@ def renamed_copy(stem: str) -> Plant:
     return plant
 
 
+def unread(suffix: str, *kinds: str) -> Plant:
+    """Image b, mask b or both under a name whose suffix is not read."""
+
+    def plant(root: Path) -> None:
+        for kind in kinds or ("images", "masks"):
+            (root / kind / "b.png").rename(root / kind / f"b{suffix}")
+
+    return plant
+
+
+def deep(root: Path) -> None:
+    for kind in ("images", "masks"):
+        folder = root / kind / "1/2/3/4/5/6"
+        folder.mkdir(parents=True)
+        (root / kind / "b.png").rename(folder / "b.png")
+
+
 def normal_forms(root: Path) -> None:
     for form in ("NFC", "NFD"):
         name = unicodedata.normalize(form, "é") + ".png"
@@ -67,6 +84,12 @@ def empty_split(root: Path) -> None:
     _into_splits(root)
     (root / "images/test").mkdir()
     (root / "masks/test").mkdir()
+
+
+def no_train(root: Path) -> None:
+    _into_splits(root)
+    for kind in ("images", "masks"):
+        (root / kind / "train").rename(root / kind / "test")
 
 
 def same_in_splits(root: Path) -> None:

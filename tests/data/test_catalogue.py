@@ -23,6 +23,7 @@ import faulty_masks as m
 import numpy as np
 import pytest
 import tifffile
+from faulty import labels, picture, save
 
 from pixelwise.data import read
 from pixelwise.data.check import CheckReport, check_dataset
@@ -128,7 +129,10 @@ MSK = [
           ("lerc", {"level": 0.1, "dtype": np.float32}))),
     *(V("MSK-05", f"LERC without loss {options}", m.packed_mask("lerc", level=0, **options), "ok", (0, 1, 2))
       for options in ({}, {"compression": "deflate"}, {"compression": "zstd"}, {"dtype": np.float32})),
+    V("MSK-05", "JPEG saved as PNG, classes next to one another", m.mixed(m.through_jpeg),
+      "warning mask-smooth b.png"),
     V("MSK-06", "resized with a smooth filter", m.smoothed, "error mask-value b.png"),
+    V("MSK-06", "the same, classes next to one another", m.mixed(m.halved_and_back), "warning mask-smooth b.png"),
     V("MSK-07", "transposed", m.mask_array(lambda a: a.T), "error mask-size b.png"),
     V("MSK-07", "off by one", m.mask_array(lambda a: a[:-1]), "error mask-size b.png"),
     V("MSK-07", "half size", m.mask_array(lambda a: a[::2, ::2]), "error mask-size b.png"),
@@ -173,6 +177,12 @@ MSK = [
 DAT = [
     V("DAT-01", "image without mask", f.remove(M), "error lone-image b.png"),
     V("DAT-01", "mask without image", f.remove(B), "error lone-mask b.png"),
+    V("DAT-01", "a pair of .ppm", d.unread(".ppm"), "warning passed-over b.ppm", (0, 1, 2)),
+    V("DAT-01", "a pair without suffix", d.unread(""), "warning passed-over b", (0, 1, 2)),
+    V("DAT-01", "a pair seven folders deep", d.deep, "warning passed-over 6", (0, 1, 2)),
+    V("DAT-01", "a third folder of images", lambda root: save(root / "more/x.png", picture(labels("x"), "x")),
+      "warning passed-over x.png", (0, 1, 2)),
+    V("DAT-01", "a .jp2 image", d.unread(".jp2", "images"), "error lone-mask b.png"),
     V("DAT-02", "a.jpg and a.png", i.image("b.jpg", "RGB", "JPEG", keep=True), "error name-clash b.jpg"),
     V("DAT-03", "1, 2, 10 with masks 01, 02, 10", d.numbered, "error lone-image 1.png"),
     V("DAT-04", "what systems leave behind", d.junk, "ok", (0, 1, 2)),
@@ -183,6 +193,7 @@ DAT = [
     V("DAT-06", "one pair", d.emptied(1), "ok", (0, 1, 2)),
     V("DAT-06", "two pairs", d.emptied(2), "ok", (0, 1, 2)),
     V("DAT-06", "empty test folder", d.empty_split, "ok", None),
+    V("DAT-06", "no training images", d.no_train, "error split-empty data", trained=False),
     V("DAT-07", "one image in train and val", d.same_in_splits, "warning split-copy *", None),
     V("DAT-08", "link out of the folder", f.link_outside, "warning link-outside b.png", (0, 1, 2)),
     V("DAT-08", "link to itself", f.link(B, "b.png"), "error unreadable b.png"),

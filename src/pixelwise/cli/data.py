@@ -75,7 +75,7 @@ def check(  # noqa: PLR0913  the command line has more options than a function s
         page = write_check(report, out)
     found = None
     if leaks or split_to is not None:
-        if report.ok:
+        if all(finding.problem.code == "split-empty" for finding in report.errors):
             found = look(data, classes, splits, split_to)
         else:
             print("leaks are looked for once the errors are mended", file=sys.stderr)

@@ -204,7 +204,8 @@ def open_dataset(
         Split(name, tuple(items[key] for key in assigned.names[name]), table, layout.task, *size[2:], root)
         for name in SPLITS
     )
-    notes = (*layout.notes, *class_notes, *assigned.notes)
+    warned = (warning.found for warning in layout.warnings)
+    notes = (*layout.notes, *warned, *class_notes, *assigned.notes)
     return Dataset(root, layout.task, table, size.bands, size.dtype, train, val, test, assigned.origin, notes)
 
 

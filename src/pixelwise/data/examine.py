@@ -22,6 +22,7 @@ from pixelwise.data.items import Item, Pair, Row, Window
 from pixelwise.data.layouts import Task
 from pixelwise.data.leaks import LeakWatch
 from pixelwise.data.read import RawMask, read_header
+from pixelwise.data.smooth import Smooth, find_smooth
 from pixelwise.data.specks import Specks, find_specks
 from pixelwise.data.stats import Block, ClassCounts, blocks, count_labels
 from pixelwise.data.traits import Trait
@@ -59,6 +60,7 @@ class Looked:
         outlines: Where image and labels have edges.
         peak: Where the labels would fit those of the image best.
         specks: Holes of unlabelled pixels in its labels.
+        smooth: Rims of values that were mixed at the borders of its mask.
         watch: What the search for near duplicates remembers of the image.
     """
 
@@ -77,6 +79,7 @@ class Looked:
     outlines: Outlines | None = None
     peak: Peak | None = None
     specks: Specks | None = None
+    smooth: Smooth | None = None
     watch: LeakWatch = field(default_factory=LeakWatch)
 
     def add(self, problem: PixelwiseError, level: Level = "error") -> None:
@@ -179,6 +182,7 @@ def _look_at_labels(
         seen.add(problem, "warning")
     if isinstance(seen.item, Pair):
         _look_for_specks(seen, drawn, table, counts)  # what the image lacks is no hole of the mask
+        seen.smooth = find_smooth(mask.values) if mask.values.ndim == 2 else None
     if image is not None and isinstance(seen.item, Pair):
         seen.outlines = alignment.outlines(image, labels)
         seen.peak = find_peak(seen.outlines) if seen.outlines is not None else None

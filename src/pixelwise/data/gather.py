@@ -19,6 +19,7 @@ from pixelwise.data.examine import Looked
 from pixelwise.data.items import Item, Pair
 from pixelwise.data.layouts import Layout
 from pixelwise.data.leaks import LeakWatch
+from pixelwise.data.smooth import Smooth, smooth_error
 from pixelwise.data.specks import Specks, holes_error
 from pixelwise.data.stats import BandMoments
 from pixelwise.data.traits import NOTES, WARNINGS, Trait
@@ -35,6 +36,7 @@ class Gathered:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.findings = [Finding("error", problem) for problem in layout.problems]
+        self.findings += [Finding("warning", problem) for problem in layout.warnings]
         self.notes: list[str] = []
         self.table: ClassTable | None = None
         self._moments: dict[tuple[int, str], BandMoments] = {}
@@ -46,6 +48,7 @@ class Gathered:
         self._images = np.zeros(0, np.int64)
         self._best: dict[int, tuple[float, int, Item, frozenset[int]]] = {}
         self._specks: list[tuple[Path, Specks]] = []
+        self._smooth: list[tuple[Path, Smooth]] = []
         self._traits: dict[Trait, list[Path]] = {}
         self._without_data: dict[str, Counter[Path]] = {}
         self._copies: dict[bytes, dict[SplitName, list[Path]]] = {}
@@ -85,18 +88,24 @@ class Gathered:
             self._images += seen.counts.pixels > 0
             self._ignored[seen.split] += seen.counts.ignored
             self._choose(seen.item, seen.counts.pixels)
-        if seen.outlines is not None and isinstance(seen.item, Pair):
-            self._alignment.add(seen.item.image, seen.item.mask, seen.outlines)
-        if seen.peak is not None and isinstance(seen.item, Pair):
-            self._peaks.append((seen.item.mask, seen.peak))
-        if seen.specks is not None and isinstance(seen.item, Pair):
-            self._specks.append((seen.item.mask, seen.specks))
+        if isinstance(seen.item, Pair):
+            self._take_pair(seen, seen.item)
         self._remember(seen.watch)
         self._taken += 1
 
     def _count_without(self, seen: Looked) -> None:
         for why, pixels in seen.without_data.items():
             self._without_data.setdefault(why, Counter())[seen.item.image] += pixels
+
+    def _take_pair(self, seen: Looked, pair: Pair) -> None:
+        if seen.outlines is not None:
+            self._alignment.add(pair.image, pair.mask, seen.outlines)
+        if seen.peak is not None:
+            self._peaks.append((pair.mask, seen.peak))
+        if seen.specks is not None:
+            self._specks.append((pair.mask, seen.specks))
+        if seen.smooth is not None:
+            self._smooth.append((pair.mask, seen.smooth))
 
     def _remember(self, watch: LeakWatch) -> None:
         mine, other = self._watch, watch
@@ -127,6 +136,8 @@ class Gathered:
         self._compare_outlines()
         if self._specks:
             self.add(holes_error(self._specks), "warning")
+        if self._smooth:
+            self.add(smooth_error(self._smooth), "warning")
         self._tell_traits()
 
     def _compare_kinds(self) -> None:
