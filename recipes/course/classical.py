@@ -1,8 +1,8 @@
 """Hand-made features and classical classifiers beside the networks: row 30 of the course.
 
-Histograms of oriented gradients with a support vector machine, nearest neighbours on pixels, and a dense net on
-pixels; same split and same test set as the networks, accuracy with Wilson's interval, ROC area (two classes) with a
-bootstrap interval over images.
+Histograms of oriented gradients, and the pixels themselves, each given to a support vector machine (histograms only),
+nearest neighbours and a dense net; same split and same test set as the networks, with 95 % intervals of the accuracy
+and, for two classes, of the ROC area. Images of one patient count as one finding (docs/intervals.md).
 
     python recipes/course/classical.py digits --data DATA
     python recipes/course/classical.py xray --data DATA
@@ -11,7 +11,6 @@ bootstrap interval over images.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Callable
@@ -20,17 +19,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from stored import store
 
 import pixelwise as pw
+from pixelwise.classification import roc_curve, wilson_interval
 from pixelwise.data.dataset import Split
+from pixelwise.data.groups import find_groups
+from pixelwise.evaluation.grouped import area_estimate, share_estimate
+from pixelwise.evaluation.units import Units, units_of
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
 Array = NDArray[Any]
 
 
@@ -63,24 +65,40 @@ def arrays(split: Split) -> tuple[Array, Array]:
     return images, np.array([one.target for one in pairs])
 
 
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    z, share = 1.96, hits / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    reach = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return middle - reach, middle + reach
+def contenders(cell: int) -> dict[str, tuple[Callable[[Array], Array], Any]]:
+    """Features and classifier by name; histograms of cells of `cell` pixels."""
+
+    def flat(images: Array) -> Array:
+        return images.reshape(len(images), -1)
+
+    def edges(images: Array) -> Array:
+        return np.stack([hog(one, cell=cell) for one in images])
+
+    def dense() -> MLPClassifier:
+        return MLPClassifier((256, 128), early_stopping=True, random_state=0, max_iter=60)
+
+    return {
+        "hog and support vector machine": (edges, make_pipeline(StandardScaler(), SVC(C=10))),
+        "hog and nearest neighbours": (edges, KNeighborsClassifier(5)),
+        "hog and dense net": (edges, make_pipeline(StandardScaler(), dense())),
+        "nearest neighbours": (flat, KNeighborsClassifier(5)),
+        "dense net": (flat, dense()),
+    }
 
 
-def area_interval(targets: Array, scores: Array, *, rounds: int = 1000) -> tuple[float, float]:
-    """95 % bootstrap interval of the ROC area over images, seed 0."""
-    rng = np.random.default_rng(0)
-    areas = []
-    for _ in range(rounds):
-        drawn = rng.integers(len(targets), size=len(targets))
-        if len(np.unique(targets[drawn])) == 2:
-            areas.append(roc_auc_score(targets[drawn], scores[drawn]))
-    low, high = np.quantile(areas, [0.025, 0.975])
-    return float(low), float(high)
+def judged(right: Array, units: Units, positive: Array | None, scores: Array | None) -> dict[str, Any]:
+    """Accuracy of images that are `right` [N], and the ROC area of `scores` [N], with intervals over `units`."""
+    alone = units.origin == "images"
+    share = share_estimate(right, units)
+    found: dict[str, Any] = {
+        "test": share.value,
+        "interval": wilson_interval(int(right.sum()), len(right)) if alone else share.interval,
+    }
+    if positive is not None and scores is not None:
+        area = area_estimate(scores, positive, units)
+        around = roc_curve(scores, positive, "").area_interval if alone else area.interval
+        found |= {"roc_area": area.value, "roc_area_interval": around}
+    return {**found, "images": len(right), "units": units.count, "units_origin": units.origin}
 
 
 def main() -> None:
@@ -94,41 +112,26 @@ def main() -> None:
     data = pw.open_dataset(given.data / given.dataset)
     train, truth = arrays(data.train)
     test, wanted = arrays(data.test)
-    cell = 4 if given.dataset == "digits" else 16
-    flat: Callable[[Array], Array] = lambda images: images.reshape(len(images), -1)  # noqa: E731
-    edges: Callable[[Array], Array] = lambda images: np.stack([hog(one, cell=cell) for one in images])  # noqa: E731
-    scaled = make_pipeline(StandardScaler(), SVC(C=10))
-    contenders = {
-        "hog and support vector machine": (edges, scaled),
-        "nearest neighbours": (flat, KNeighborsClassifier(5)),
-        "dense net": (flat, MLPClassifier((256, 128), early_stopping=True, random_state=0, max_iter=60)),
-    }
-    for name, (features, classifier) in contenders.items():
+    units = units_of(find_groups(data.test))
+    two = len(data.classes) == 2
+    for name, (features, classifier) in contenders(4 if given.dataset == "digits" else 16).items():
         began = time.process_time()
         classifier.fit(features(train), truth)
         found = features(test)
-        right = int((classifier.predict(found) == wanted).sum())
+        right = classifier.predict(found) == wanted
+        scores = None
+        if two:
+            ranked = hasattr(classifier, "decision_function")
+            scores = classifier.decision_function(found) if ranked else classifier.predict_proba(found)[:, 1]
         result: dict[str, Any] = {
             "experiment": f"{name}@{given.dataset}",
             "shows": "30: hand-made features and classical classifiers",
             "command": f"python recipes/course/classical.py {given.dataset} --data DATA",
             "measure": "accuracy",
-            "test": right / len(wanted),
-            "interval": wilson(right, len(wanted)),
+            **judged(right, units, wanted == 1 if two else None, scores),
             "seconds": round(time.process_time() - began, 1),
-            "images": len(wanted),
         }
-        if len(data.classes) == 2:
-            scores = (
-                classifier.decision_function(found)
-                if hasattr(classifier, "decision_function")
-                else classifier.predict_proba(found)[:, 1]
-            )
-            result["roc_area"] = float(roc_auc_score(wanted, scores))
-            result["roc_area_interval"] = area_interval(wanted, scores)
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{name.replace(' ', '_')}+{given.dataset}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        store(f"{name.replace(' ', '_')}+{given.dataset}", result)
         print(
             f"{name:<32} {result['test']:.4f}  {result.get('roc_area', '')}  {result['seconds']} s",
             flush=True,

@@ -13,11 +13,11 @@ import argparse
 import json
 from pathlib import Path
 
+from stored import store
+
 import pixelwise as pw
 from pixelwise.data.groups import find_groups
 from pixelwise.evaluation.comparison import compare_runs
-
-RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
 def main() -> None:
@@ -48,8 +48,7 @@ def main() -> None:
         "interval": [round(bound, 4) for bound in found.mean_iou.interval],
         "p": round(found.mean_iou.p, 4),
     }
-    path = RESULTS / f"{given.first}-{given.second}+{given.data}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    store(f"{given.first}-{given.second}+{given.data}", result)
     print(json.dumps(result, indent=1))
 
 

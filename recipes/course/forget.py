@@ -13,7 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-from run import RESULTS, earlier_run, experiments, opened
+from run import earlier_run, experiments, opened
+from stored import store
 
 from pixelwise.errors import OptionError, PixelwiseError, close_matches
 from pixelwise.training.forgetting import forgetting
@@ -52,9 +53,7 @@ def main() -> int:
     except PixelwiseError as error:
         print(error, file=sys.stderr)
         return 2
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"forgetting-{given.old}-{given.new}.json".replace("@", "_")
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    store(f"forgetting-{given.old}-{given.new}".replace("@", "_"), result)
     print(json.dumps(result, indent=1))
     return 0
 

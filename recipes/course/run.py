@@ -2,6 +2,7 @@
 
     python recipes/course/run.py --list
     python recipes/course/run.py unet@camvid --data DATA --seed 0
+    python recipes/course/run.py cell_full@xray --data DATA --judge
     python recipes/course/run.py --table
 
 DATA holds the datasets by name (camvid, aerial, digits, xray). Prepared copies and run folders go to --work.
@@ -12,15 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-RESULTS = ROOT / "recipes" / "results"
+import stored
+
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
 
 
@@ -48,8 +47,6 @@ def experiments() -> dict[str, Experiment]:
 
 def run(experiment: Experiment, folder: Path, work: Path, seed: int) -> dict[str, Any]:
     """Prepare the data, train, evaluate on the test split; the result as plain values."""
-    import torch
-
     import pixelwise as pw
     from pixelwise.config import fill
     from pixelwise.models.bundle import load_network
@@ -78,64 +75,23 @@ def run(experiment: Experiment, folder: Path, work: Path, seed: int) -> dict[str
         "validation": trained.score,
         "scores": scores.as_dict(),
         "options": experiment.options,
-        "machine": {
-            "processor": _processor(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        },
-        "revision": _revision(),
     }
 
 
-def table() -> str:
-    """All stored results of this script and of classical.py as a Markdown table, one row per experiment."""
-    by_name: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(
-        [*RESULTS.glob("*@*.json"), *RESULTS.glob("*+digits.json"), *RESULTS.glob("*+xray.json")]
-    ):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        by_name.setdefault(result["experiment"], []).append(result)
-    lines = [
-        "| experiment | measure | test | seeds | minutes | steps | parameters | machine |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    ordered = sorted(by_name.items(), key=lambda row: (row[0].partition("@")[2], row[1][0]["test"]))
-    for name, results in ordered:
-        first = results[0]
-        minutes = first["minutes"] if "minutes" in first else first["seconds"] / 60
-        steps, parameters = (f"{first[key]:,}" if key in first else "" for key in ("steps", "parameters"))
-        lines.append(
-            f"| {name} | {first['measure'].replace('_', ' ')} | {_score(results)} | {len(results)} | "
-            f"{minutes:.1f} | {steps} | {parameters} | {_makers_name(results)} |"
-        )
-    return "\n".join(lines)
+def judge(experiment: Experiment, folder: Path, work: Path, seed: int) -> dict[str, Any]:
+    """The stored result of a finished run with the scores and intervals that its network gets now."""
+    import pixelwise as pw
+    from pixelwise.errors import LayoutError
+    from pixelwise.models.bundle import load_network
 
-
-def _makers_name(results: list[dict[str, Any]]) -> str:
-    """Of the processors: minutes of one are not those of another."""
-    machines = [result.get("machine", {}) for result in results]
-    names = [one.get("processor", "") if isinstance(one, dict) else str(one) for one in machines]
-    return ", ".join(sorted({name.replace("(R)", "").split(" ")[0] for name in names if name}))
-
-
-def _score(results: list[dict[str, Any]]) -> str:
-    """The mean over seeds with its range, or one score with its interval over images, and the ROC area."""
-    values = [result["test"] for result in results]
-    text = f"{sum(values) / len(values):.3f}"
-    scores = results[0].get("scores", {})
-    interval = results[0].get("interval")
-    if results[0]["measure"] == "accuracy":
-        interval = interval or scores.get("accuracy_interval")
-    if len(values) > 1:
-        text += f" ({min(values):.3f} to {max(values):.3f})"
-    elif interval:
-        text += f" [{interval[0]:.3f}, {interval[1]:.3f}]"
-    roc = scores.get("roc") or {}
-    area, around = (
-        results[0].get("roc_area", roc.get("area")),
-        results[0].get("roc_area_interval", roc.get("area_interval")),
-    )
-    return f"{text}, ROC area {area:.3f} [{around[0]:.3f}, {around[1]:.3f}]" if area else text
+    name = f"{experiment.name}@{experiment.data}-seed{seed}"
+    path = stored.RESULTS / f"{name}.json"
+    if not path.exists():
+        raise LayoutError("there is no result to judge again", file=path, remedy="run the experiment first")
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    scores = pw.evaluate(load_network(work / "runs" / name), opened(experiment, folder, work).test)
+    again = {"test": round(scores.headline[1], 5), "scores": scores.as_dict(), "judged": stored.revision()}
+    return {**result, **again}
 
 
 def main() -> int:
@@ -148,11 +104,12 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("course-work"), help="for copies and run folders")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--table", action="store_true", help="all stored results")
+    parser.add_argument("--judge", action="store_true", help="do not train, judge finished runs once more")
     given = parser.parse_args()
     known = experiments()
     if given.table:
-        print(table())
+        print(stored.table())
         return 0
     if given.list or not given.names:
         for name, experiment in known.items():
@@ -166,13 +123,11 @@ def main() -> int:
 
     for name in given.names:
         try:
-            result = run(known[name], given.data, given.work, given.seed)
+            result = (judge if given.judge else run)(known[name], given.data, given.work, given.seed)
         except PixelwiseError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 2
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{name}-seed{given.seed}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        path = stored.store(f"{name}-seed{given.seed}", result)
         print(f"{name}  {result['measure']} {result['test']:.4f}  {path}")
     return 0
 
@@ -185,7 +140,7 @@ def opened(experiment: Experiment, folder: Path, work: Path) -> Any:
 
     facts = _document()["data"][experiment.data]
     source = folder / facts["from"]
-    classes = ROOT / facts["classes"] if "classes" in facts else None
+    classes = stored.ROOT / facts["classes"] if "classes" in facts else None
     split = f"{source}/{facts['splits']}" if "splits" in facts else None
     data = pw.open_dataset(source, classes=classes, split=split)
     if "size" in facts or "tiles" in facts:
@@ -245,20 +200,6 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = {**merged[key], **value} if both else value
     return merged
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _revision() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

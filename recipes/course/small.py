@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stored import ROOT, store
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +27,6 @@ from pixelwise.models.encoders.resnet import BasicBlock
 from pixelwise.models.interfaces import EncoderOptions
 from pixelwise.models.zoo import ENCODERS
 
-ROOT = Path(__file__).resolve().parent.parent
 Curve = list[tuple[float, float]]
 
 
@@ -180,7 +180,7 @@ def draw(name: str, result: dict[str, Any]) -> None:
         axes.set(xlabel="block", ylabel="norm of the gradient")
     axes.legend()
     axes.grid(alpha=0.3)
-    figure.savefig(ROOT.parent / "docs" / "pictures" / f"course_{name}.png", dpi=110)
+    figure.savefig(ROOT / "docs" / "pictures" / f"course_{name}.png", dpi=110)
 
 
 def main() -> None:
@@ -196,16 +196,10 @@ def main() -> None:
     else:
         data = pw.open_dataset(given.data / "digits")
         result = shift(data) if given.name == "shift" else regularise(data)
-    stored = {
-        "experiment": given.name,
-        "command": f"python recipes/course/small.py {given.name}",
-        "seed": 0,
-        "result": result,
-    }
-    (ROOT / "results").mkdir(exist_ok=True)
-    (ROOT / "results" / f"small-{given.name}.json").write_text(
-        json.dumps(stored, indent=1) + "\n", encoding="utf-8"
-    )
+    command = f"python recipes/course/small.py {given.name}"
+    command += "" if given.name == "gradients" else " --data DATA"
+    facts = {"experiment": given.name, "command": command, "seed": 0, "result": result}
+    store(f"small-{given.name}", facts)
     draw(given.name, result)
     print(json.dumps(result, indent=1))
 

@@ -2,8 +2,8 @@
 
 With the images of a class that are found (`tp`), missed (`fn`) and claimed wrongly (`fp`): precision = tp / (tp + fp),
 recall = tp / (tp + fn), F1 = 2 tp / (2 tp + fp + fn). What would be divided by zero is NaN here, null in JSON, and
-left out of the means. Intervals are of 95 % and hold for images that are independent of each other: neighbouring
-frames of one film, or pictures of one patient, are not.
+left out of the means. The intervals made here are of 95 % and hold for images that are independent of each other;
+for pictures of one patient or frames of one film `evaluation.grouped` puts those over groups in their place.
 
 Wilson: Probable Inference, the Law of Succession, and Statistical Inference, 1927
 (https://doi.org/10.1080/01621459.1927.10502953). Hanley, McNeil: The Meaning and Use of the Area under a Receiver
@@ -81,7 +81,8 @@ class ClassificationScores:
     """How well the most probable classes fit the true ones.
 
     `mean_recall` is the mean over the classes that occur in the truth, also known as balanced accuracy; `confusion`
-    is int64 [K, K], rows truth; `roc` is there for two classes that both occur.
+    is int64 [K, K], rows truth; `roc` is there for two classes that both occur. `interval_units` says how many images,
+    or groups of images, the intervals take as independent of each other; 0 if nothing is known about the images.
     """
 
     accuracy: float
@@ -91,17 +92,33 @@ class ClassificationScores:
     confusion: Confusion
     images: int
     roc: RocCurve | None = None
+    interval_reliable: bool = True
+    interval_units: int = 0
+    interval_units_origin: str = ""
+    interval_notes: tuple[str, ...] = ()
 
     @property
     def headline(self) -> tuple[str, float]:
         """The score that training maximises."""
         return "accuracy", self.accuracy
 
+    @property
+    def grouped(self) -> bool:
+        """Whether the intervals are over groups of images that are alike."""
+        return self.interval_units_origin not in ("", "images")
+
     def as_dict(self) -> dict[str, Any]:
         """The content of `scores.json`: plain values, an undefined score as None."""
+        intervals = {
+            "interval_reliable": self.interval_reliable,
+            "interval_units": self.interval_units,
+            "interval_units_origin": self.interval_units_origin,
+            "interval_notes": list(self.interval_notes),
+        }
         return {
             "accuracy": or_none(self.accuracy),
             "accuracy_interval": list(self.accuracy_interval),
+            **(intervals if self.interval_units else {}),
             "mean_recall": or_none(self.mean_recall),
             "images": self.images,
             "classes": [score.as_dict() for score in self.classes],

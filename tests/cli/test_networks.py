@@ -97,6 +97,10 @@ def test_describe_draws(arguments, words, capsys, tmp_path):
     assert {*words} <= {*found}
 
 
+def test_fullres_takes_the_encoder_that_it_needs(capsys):
+    assert "fullres on image" in said(capsys, "describe", "fullres", "--size", "64")
+
+
 @pytest.mark.parametrize(
     ("network", "words"),
     [

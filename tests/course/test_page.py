@@ -12,6 +12,7 @@ import pixelwise as pw
 from pixelwise.cli.app import app
 from pixelwise.config import fill, parse_settings
 from pixelwise.models.catalogue import sketched
+from pixelwise.models.zoo import DECODERS, ENCODERS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "course.md").read_text()
@@ -70,6 +71,27 @@ def test_every_row_names_a_test_and_the_published_numbers_are_in_it():
         last = files[0] if files else last
 
 
+def test_the_lines_of_the_networks_print_the_numbers_of_their_rows(capsys):
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        exec(block, names)
+    checked = 0
+    for number, row in LATER.items():
+        claimed = re.findall(r"\d{1,3}(?: \d{3})+|\d+ to \d+", row.split(" | ")[1])
+        lines = re.findall(r"`([^`]*\bcount\([^`]+)`", row)
+        assert bool(claimed) == bool(lines), number
+        printed = ""
+        for line in lines:
+            exec(f"print({line})", names)
+            printed += capsys.readouterr().out
+        found = re.findall(r"\d+", printed)
+        for one in claimed:
+            wanted = one.partition(" to ")[2] or one.replace(" ", "")
+            assert wanted in found, (number, one, printed)
+            checked += 1
+    assert checked == 17
+
+
 def test_every_command_of_the_page_can_be_given(script):
     """Options and names are known; scripts list the call in their own description."""
     program = typer.main.get_command(app)
@@ -80,8 +102,11 @@ def test_every_command_of_the_page_can_be_given(script):
         known = {option for p in program.commands[command].params for option in (*p.opts, *p.secondary_opts)}
         assert {word for word in words if word.startswith("-")} <= known, span
         if command == "describe":
-            encoder = words[words.index("--encoder") + 1] if "--encoder" in words else "resnet18"
-            sketched(words[0], encoder=encoder, classes=2, bands=3)
+            if words[0] in DECODERS:
+                encoder = words[words.index("--encoder") + 1] if "--encoder" in words else "resnet18"
+                sketched(words[0], encoder=encoder, classes=2, bands=3)
+            else:
+                assert words[0] in ENCODERS and "--encoder" not in words, span
     given = {span: re.findall(r"--set ([\w.]+=\w+)", span) for span in re.findall(r"`([^`\n]+)`", PAGE)}
     assert sum(map(len, given.values())) > 3
     for settings in given.values():

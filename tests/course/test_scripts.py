@@ -1,6 +1,8 @@
-"""Rows 20, 23, 27, 30 and 43 of the course: what the scripts of their experiments compute."""
+"""Rows 20, 23, 27, 30, 32 and 43 of the course: what the scripts of their experiments compute."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -11,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import pixelwise as pw
+from pixelwise.evaluation.units import units_of
 from pixelwise.models.bundle import save
 from pixelwise.models.interfaces import NetworkOptions
 
@@ -81,6 +84,11 @@ def test_row_27_the_plain_net_is_the_residual_one_without_its_shortcuts(script):
         "with shortcuts": 16,
         "without shortcuts": 16,
     }
+    grown = {
+        name: values[0] / values[-1] for name, values in norms.items()
+    }  # from the last block to the first
+    assert 3 < grown["with shortcuts"] < 30
+    assert 60 < grown["without shortcuts"] < 600
     block = small.BasicBlock(4, 4, 1).eval()
     x = torch.randn(1, 4, 8, 8)
     with torch.inference_mode():
@@ -101,12 +109,115 @@ def test_row_30_histograms_of_a_ramp_hold_its_direction_alone(script, direction)
     np.testing.assert_allclose(features, expected, atol=1e-6)
 
 
-def test_row_30_intervals_are_wilsons(script):
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_row_30_every_classifier_is_judged_over_patients(script, tmp_path, monkeypatch, capsys):
+    """Stripes along and across, three noisy pictures of each patient; what is stored is judged by plain counts."""
     pytest.importorskip("sklearn")
     classical = script("classical")
-    for hits, total in ((0, 20), (523, 541), (9500, 10_000)):
-        judge = scipy.stats.binomtest(hits, total).proportion_ci(method="wilson")
-        assert classical.wilson(hits, total) == pytest.approx((judge.low, judge.high), abs=1e-4)
+    rng = np.random.default_rng(0)
+    rows = ["path,patient"]
+    for split, patients in (("train", 12), ("val", 2), ("test", 12)):
+        for label, name in enumerate(("across", "along")):
+            (tmp_path / "data" / "xray" / split / name).mkdir(parents=True)
+            for index in range(3 * patients):
+                stripes = np.add.outer(np.arange(32) * label, np.arange(32) * (1 - label)) % 8 * 20
+                picture = np.clip(stripes + rng.normal(60, 25, (32, 32)), 0, 255).astype(np.uint8)
+                path = f"{split}/{name}/{name}{index:02d}.png"
+                PIL.Image.fromarray(picture).save(tmp_path / "data" / "xray" / path)
+                rows.append(f"{path},{split}{name}{index // 3}")
+    (tmp_path / "data" / "xray" / "patients.csv").write_text("\n".join(rows))
+    monkeypatch.setattr(sys.modules["stored"], "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["classical.py", "xray", "--data", str(tmp_path / "data")])
+    classical.main()
+    found = {path.name: json.loads(path.read_text()) for path in tmp_path.glob("*+xray.json")}
+    assert sorted(found) == [
+        "dense_net+xray.json",
+        "hog_and_dense_net+xray.json",
+        "hog_and_nearest_neighbours+xray.json",
+        "hog_and_support_vector_machine+xray.json",
+        "nearest_neighbours+xray.json",
+    ]
+    printed = capsys.readouterr().out
+    for result in found.values():
+        assert (result["images"], result["units"]) == (72, 24)
+        assert result["units_origin"] == "groups: patients.csv, column patient"
+        assert result["machine"]["threads"] >= 1 and result["revision"]
+        low, high = result["interval"]
+        assert low < result["test"] <= high <= 1
+        assert result["roc_area_interval"][0] < result["roc_area"]
+        assert f"{result['test']:.4f}" in printed
+    assert found["hog_and_support_vector_machine+xray.json"]["test"] > 0.9
+
+
+def test_row_30_images_that_stand_for_themselves_get_wilsons_interval(script):
+    pytest.importorskip("sklearn")
+    classical = script("classical")
+    right = np.arange(541) % 30 > 0
+    found = classical.judged(right, units_of(list(map(str, range(541)))), None, None)
+    judge = scipy.stats.binomtest(int(right.sum()), 541).proportion_ci(method="wilson")
+    assert found["interval"] == pytest.approx((judge.low, judge.high))
+    patients = classical.judged(right, units_of([str(k // 3) for k in range(541)]), None, None)
+    assert patients["interval"] != found["interval"] and patients["test"] == found["test"]
+
+
+def test_row_32_costs_and_seconds_until_a_score_are_in_one_table(script, tmp_path, monkeypatch, capsys):
+    cost = script("cost")
+    scores = {
+        "patch": [[(60, 0.1), (120, 0.2), (180, 0.15)]],
+        "fullres": [[(50, 0.1), (100, 0.3), (200, 0.28)], [(50, 0.2), (110, 0.25), (210, 0.32)]],
+        "unet": [[(40, 0.14), (80, 0.35)], [(44, 0.31), (90, 0.4)]],
+        "fcn8s": [[(30, 0.2), (60, 0.29)]],
+    }
+    for name, seeds in scores.items():
+        for seed, curve in enumerate(seeds):
+            folder = tmp_path / "runs" / f"{name}@camvid-seed{seed}"
+            (folder / "test").mkdir(parents=True)
+            rows = [{"step": 1, "seconds": 1.0, "loss": 2.0}]
+            rows += [
+                {"step": k, "seconds": seconds, "mean_iou": value} for k, (seconds, value) in enumerate(curve)
+            ]
+            (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "runs" / "segnet@camvid-seed0").mkdir()  # still in training
+    equal = cost.equal_accuracy(tmp_path)
+    # patch ends with 0.15, which it has had since 120 s; fullres with 0.28 and 0.32: 0.30
+    assert equal["patch"] == {"score": 0.15, "patch": 120, "fullres": 75, "unet": 62, "fcn8s": 30}
+    assert equal["fullres"] == {"score": 0.3, "patch": None, "fullres": 155, "unet": 62, "fcn8s": None}
+
+    def alone(call, **options):
+        assert call[-2] == "--one" and f"{call[-1].partition(',')[0]}@camvid" in cost.experiments()
+        row = {"network": call[-1], "parameters": 12345, "training_step_seconds": 0.5}
+        return SimpleNamespace(stdout="warm\n" + json.dumps(row))
+
+    monkeypatch.setattr(cost.subprocess, "run", alone)
+    monkeypatch.setattr(sys.modules["stored"], "revision", lambda: "r")
+    monkeypatch.setattr(sys.modules["stored"], "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cost.py", "--work", str(tmp_path)])
+    cost.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("| s to 0.150 (patch) | s to 0.300 (fullres) |")
+    assert lines[2] == "| patch | 12,345 | 0.5 | 120 | not reached |"
+    assert lines[3] == "| patch, every 2 pixels | 12,345 | 0.5 | no run | no run |"
+    assert (
+        "| unet | 12,345 | 0.5 | 62 | 62 |" in lines
+        and "| segnet | 12,345 | 0.5 | no run | no run |" in lines
+    )
+    stored = json.loads((tmp_path / "cost.json").read_text())
+    assert stored["equal_accuracy"] == equal and stored["machine"]["processor"]
+
+
+@pytest.mark.parametrize("name", ["patch, every 2 pixels", "fcn8s"])
+def test_row_32_what_is_measured_is_the_network_of_the_experiment(script, monkeypatch, name):
+    cost = script("cost")
+    monkeypatch.setattr(cost, "SIZE", (8, 8))
+    found = cost.measure(name)
+    model, encoder = ("patch", "small_cnn") if "patch" in name else ("fcn8s", "resnet18")
+    options = NetworkOptions(patch=(32, 2)) if "patch" in name else NetworkOptions()
+    net = pw.build(model, encoder=encoder, classes=11, options=options)
+    assert found["parameters"] == parameters(net)
+    assert min(found["training_step_seconds"], found["prediction_seconds"]) >= 0
+    assert found["million_multiply_adds_per_image"] == round(
+        pw.describe(net, size=(8, 8)).multiply_adds / 1e6, 1
+    )
 
 
 def test_row_43_a_figure_shows_every_network_on_the_same_images(script, shapes, tmp_path, monkeypatch):

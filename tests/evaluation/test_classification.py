@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,9 +33,12 @@ from pixelwise.classification import (
     wilson_interval,
 )
 from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.data.groups import find_groups
 from pixelwise.errors import ClassesError, DataError, LayoutError, UnreadableError
 from pixelwise.evaluation import evaluate, render
 from pixelwise.evaluation.classification import evaluate_classifier, worst_first
+from pixelwise.evaluation.grouped import area_estimate, share_estimate, with_groups
+from pixelwise.evaluation.units import units_of
 from pixelwise.infer.images import classify
 from pixelwise.models.classifier import Classifier, ClassifierOptions
 from pixelwise.models.tasks import build_classifier
@@ -248,3 +252,88 @@ def test_the_table_for_the_terminal_lines_up() -> None:
     assert len({len(line) for line in lines[:3]}) == 1
     assert lines[3].startswith("accuracy 0.") and lines[3].endswith("40 images")
     assert lines[4].startswith("area under the ROC curve 0.")
+
+
+def plain_intervals(right: np.ndarray, groups: list[str], area: bool, ranks: np.ndarray, truth: np.ndarray):
+    """Leaving out one group at a time, written out: standard errors of the accuracy and of scikit-learn's area."""
+    values = []
+    for group in dict.fromkeys(groups):
+        rest = np.array([one != group for one in groups])
+        values.append(roc_auc_score(truth[rest], ranks[rest]) if area else right[rest].mean())
+    count = len(values)
+    return float(np.sqrt((count - 1) / count * ((np.array(values) - np.mean(values)) ** 2).sum()))
+
+
+def test_intervals_over_groups_are_those_of_leaving_out_one_at_a_time() -> None:
+    shares, targets = drawn(120, 2)
+    groups = [f"patient {k % 17 + 100 * (k % 3)}" for k in range(120)]
+    units = units_of(groups)
+    right, ranks = shares.argmax(axis=1) == targets, shares[:, 1]
+    share, area = share_estimate(right, units), area_estimate(ranks, targets == 1, units)
+    assert (share.value, area.value) == (
+        pytest.approx(right.mean()),
+        pytest.approx(roc_auc_score(targets, ranks)),
+    )
+    assert share.deviation == pytest.approx(plain_intervals(right, groups, False, ranks, targets))
+    assert area.deviation == pytest.approx(plain_intervals(right, groups, True, ranks, targets))
+    scores = classification_scores(shares, targets, ["a", "b"])
+    found = with_groups(scores, shares, targets, groups)
+    assert found.roc is not None
+    assert (found.accuracy_interval, found.roc.area_interval) == (share.interval, area.interval)
+    assert found.as_dict()["interval_units"] == len(set(groups)) == 51
+    with pytest.raises(DataError, match="3 groups for 120 images"):
+        with_groups(scores, shares, targets, ["a", "b", "c"])
+
+
+def test_copies_of_an_image_say_nothing_more() -> None:
+    """Three copies of each image as one group: the interval of single images, and not one that is much shorter."""
+    shares, targets = drawn(200, 2, seed=1)
+    copies, again = np.repeat(shares, 3, axis=0), np.repeat(targets, 3)
+    alone = classification_scores(shares, targets, ["a", "b"])
+    seeming = classification_scores(copies, again, ["a", "b"])
+    names = [f"patient {k // 3}" for k in range(600)]
+    found = with_groups(seeming, copies, again, names)
+    assert alone.roc and seeming.roc and found.roc
+    for single, short, honest in (
+        (alone.accuracy_interval, seeming.accuracy_interval, found.accuracy_interval),
+        (alone.roc.area_interval, seeming.roc.area_interval, found.roc.area_interval),
+    ):
+        assert honest == pytest.approx(single, abs=0.012)
+        assert np.ptp(short) < 0.65 * np.ptp(honest)
+    assert with_groups(alone, shares, targets, list(map(str, range(200)))).accuracy_interval == (
+        alone.accuracy_interval
+    )
+
+
+def test_a_perfect_score_of_few_patients_is_not_certain() -> None:
+    targets = np.repeat([0, 1], 100)
+    shares = np.eye(2)[targets]
+    groups = [f"patient {k // 10}" for k in range(200)]
+    found = with_groups(classification_scores(shares, targets, ["a", "b"]), shares, targets, groups)
+    assert found.accuracy_interval == (pytest.approx(0.025 ** (1 / 20)), 1.0)
+    assert found.roc is not None and found.roc.area_interval == roc_area_interval(1.0, 10, 10)
+    # frames of two films: blocks, and a note
+    films = with_groups(
+        classification_scores(shares, targets, ["a", "b"]), shares, targets, ["x"] * 99 + ["y"] * 101
+    )
+    assert films.interval_units == 10 and "too few to tell how groups differ" in films.interval_notes[0]
+
+
+def test_pictures_of_one_patient_count_as_one_finding(
+    network: Classifier, pets: Dataset, tmp_path: Path
+) -> None:
+    root = tmp_path / "pets"
+    shutil.copytree(pets.test.root, root)
+    rows = [f"test/{name}.png,{name[-1]}{name[-4]}" for name in pets.test.names]
+    (root / "patients.csv").write_text("path,patient\n" + "\n".join(rows) + "\n")
+    split = open_dataset(root).test
+    assert (find_groups(split).count, find_groups(pets.test).count) == (10, 10)
+    rows = [f"test/{name}.png,{int(name[-1]) % 5}" for name in pets.test.names]
+    (root / "patients.csv").write_text("path,patient\n" + "\n".join(rows) + "\n")
+    scores = evaluate_classifier(network, split, out=tmp_path / "out")
+    assert scores.interval_units_origin.endswith("5 groups (patients.csv, column patient)")
+    assert scores.accuracy_interval != evaluate_classifier(network, pets.test).accuracy_interval
+    page = " ".join((tmp_path / "out" / "report.html").read_text().split())
+    assert "The intervals are over 10 units" in page and scores.interval_notes[0] in page
+    text = render(scores)
+    assert "95 % intervals over 10 units" in text and f"note: {scores.interval_notes[0]}" in text

@@ -49,21 +49,21 @@ def twins(theirs, model):
     assert len(given) == len(wanted)
     pairs = zip(wanted.items(), given.values(), strict=True)
     own.load_state_dict({name: value for (name, before), value in pairs if before.shape == value.shape})
-    return theirs, own
+    return theirs.double(), own.double()
 
 
 @torch.inference_mode()
 def test_the_unet_gives_the_same_logits(smp):
     theirs, own = twins(smp.Unet, "unet")
-    images = torch.randn(2, 3, 96, 64)
-    torch.testing.assert_close(own(images), theirs(images), rtol=1e-4, atol=1e-4)
+    images = torch.randn(2, 3, 96, 64, dtype=torch.float64)
+    torch.testing.assert_close(own(images), theirs(images), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(("name", "model"), [("DeepLabV3", "deeplabv3"), ("DeepLabV3Plus", "deeplabv3plus")])
 @torch.inference_mode()
 def test_deeplab_gives_the_same_logits_once_corners_are_not_aligned(smp, name, model):
     theirs, own = twins(getattr(smp, name), model)
-    images = torch.randn(2, 3, 96, 64)
+    images = torch.randn(2, 3, 96, 64, dtype=torch.float64)
     logits = own(images)
     assert not torch.allclose(logits, theirs(images), rtol=1e-2)  # the departure that the docs list
     changed = 0
@@ -72,16 +72,16 @@ def test_deeplab_gives_the_same_logits_once_corners_are_not_aligned(smp, name, m
             module.align_corners = False
             changed += 1
     assert changed == (1 if model == "deeplabv3" else 2)
-    torch.testing.assert_close(logits, theirs(images), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits, theirs(images), rtol=1e-10, atol=1e-10)
 
 
 @torch.inference_mode()
 def test_deeplabv3_gives_the_same_logits_before_they_are_enlarged(smp):
     theirs, own = twins(smp.DeepLabV3, "deeplabv3")
-    images = torch.randn(2, 3, 96, 64)
+    images = torch.randn(2, 3, 96, 64, dtype=torch.float64)
     features = theirs.encoder(images)
     try:
         decoded = theirs.decoder(features)
     except TypeError:  # older versions take them one by one
         decoded = theirs.decoder(*features)
-    torch.testing.assert_close(own.core(images), theirs.segmentation_head[0](decoded), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(own.core(images), theirs.segmentation_head[0](decoded), rtol=1e-10, atol=1e-10)

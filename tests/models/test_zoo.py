@@ -235,3 +235,10 @@ def test_padding_does_not_move_coordinates():
     wider = torch.nn.functional.pad(images, (0, 14, 0, 24), mode="replicate")
     with torch.inference_mode():
         assert torch.allclose(net(images), net(wider)[..., :40, :50], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_network_can_be_built_by_its_name_alone(name):
+    with torch.device("meta"):
+        net = build(name)
+    assert net.encoder_name == ("image" if name == "fullres" else "resnet18")

@@ -16,10 +16,8 @@ from pixelwise.ops.pooling import (
     average_pool,
     global_average_pool,
     max_pool,
-    max_pool_with_switches,
     max_unpool,
     switch_positions,
-    unpool,
 )
 
 MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -142,40 +140,6 @@ def test_adaptive_and_global_pooling_equal_torch(x, data):
     np.testing.assert_allclose(
         global_average_pool(x, axes=axes), ADAPTIVE_AVERAGE[axes](tensor, 1).flatten(1), rtol=0, atol=1e-12
     )
-
-
-@given(st.integers(2, 9), st.integers(2, 9), st.integers(2, 3))
-@settings(deadline=None, max_examples=40)
-def test_the_functions_of_networks_equal_the_plain_ones(height, width, kernel):
-    kernel = min(kernel, height, width)
-    maps = torch.randint(
-        -3, 4, (2, 3, height, width), generator=torch.Generator().manual_seed(height)
-    ).double()
-    values, switches = max_pool_with_switches(maps, kernel)
-    plain_values, plain_switches = max_pool(maps.numpy(), kernel)
-    np.testing.assert_array_equal(values, plain_values)
-    np.testing.assert_array_equal(switches, plain_switches)
-    back = unpool(values, switches, (height, width), kernel)
-    np.testing.assert_array_equal(back, max_unpool(plain_values, plain_switches, (height, width)))
-
-
-def test_gradients_go_through_pooling_and_unpooling_to_the_maxima():
-    maps = torch.randperm(2 * 7 * 6, generator=torch.Generator().manual_seed(0)).double().reshape(1, 2, 7, 6)
-    maps.requires_grad_()
-    values, switches = max_pool_with_switches(maps)
-    unpool(values, switches, (7, 6)).pow(2).sum().backward()
-    kept = unpool(torch.ones_like(values), switches, (7, 6))
-    assert torch.equal(maps.grad, 2 * maps.detach() * kept)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_channels_last_and_half_precision_maps(dtype):
-    maps = torch.arange(2 * 3 * 6 * 8.0).reshape(2, 3, 6, 8).to(dtype).to(memory_format=torch.channels_last)
-    values, switches = max_pool_with_switches(maps)
-    back = unpool(values, switches, (6, 8))
-    assert back.dtype == dtype
-    plain_values, plain_switches = max_pool(maps.double().numpy(), 2)
-    np.testing.assert_array_equal(back.double(), max_unpool(plain_values, plain_switches, (6, 8)))
 
 
 def test_leading_axes_are_kept_and_whole_numbers_stay_whole():

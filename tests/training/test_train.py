@@ -210,6 +210,20 @@ def test_other_networks_train(shapes, tmp_path, change):
     assert len(scores.classes) == len(data.classes)
 
 
+def test_a_network_that_needs_another_encoder_takes_it_by_itself(shapes, tmp_path):
+    data = pw.open_dataset(shapes)
+    options = replace(
+        SMALL, epochs=0.3, size=(16, 16), coarse=0.0, network=NetworkOptions(decoder_channels=(8,))
+    )
+    run = pw.train(data, out=tmp_path / "r", options=options, model="fullres")
+    assert "model: fullres\n  encoder: image\n" in (tmp_path / "r" / "config.yaml").read_text()
+    assert pw.load(run.model).encoder_name == "image"
+    pw.train(data, out=tmp_path / "r", options=replace(options, model="fullres"), resume=True)
+    # the model has no say where there is no decoder
+    assert TrainOptions(task="classify", model="fullres").chosen_encoder == "resnet18"
+    assert TrainOptions(model="fullres", encoder="unet").chosen_encoder == "unet"
+
+
 def test_without_a_validation_split_the_last_weights_count(shapes, tmp_path):
     names = pw.open_dataset(shapes).split_names()
     data = pw.open_dataset(shapes, split={"train": names["train"], "val": [], "test": names["test"]})

@@ -57,7 +57,7 @@ def describe(
             metavar="MODEL", help="Bundle, run folder, or a name such as unet.", show_default=False
         ),
     ],
-    encoder: Annotated[str, typer.Option(help="With the name of a model: which encoder.")] = "resnet18",
+    encoder: Annotated[str, typer.Option(help="With the name of a model: which encoder.")] = "auto",
     classes: Annotated[int, typer.Option(help="With a name: number of classes.")] = 6,
     bands: Annotated[int, typer.Option(help="With a name: bands of the images.")] = 3,
     size: Annotated[

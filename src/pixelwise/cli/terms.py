@@ -50,7 +50,10 @@ Set = Annotated[
     typer.Option("--set", metavar="A.B=C", help="Any option of training, such as optim.lr=1e-3."),
 ]
 Decoder = Annotated[str | None, typer.Option(help="Decoder; `pixelwise models` lists them.")]
-Encoder = Annotated[str | None, typer.Option(help="Encoder; `pixelwise models` lists them.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(help="Encoder; resnet18 unless the model needs another; `pixelwise models` lists them."),
+]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 

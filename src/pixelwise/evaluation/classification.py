@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from pixelwise.classification import ClassificationScores, classification_scores
 from pixelwise.data.dataset import Split
+from pixelwise.data.groups import find_groups
 from pixelwise.evaluation.answers import Progress, answers
 from pixelwise.evaluation.checks import check_split
+from pixelwise.evaluation.grouped import with_groups
 from pixelwise.evaluation.report import confusion_csv, split_facts, write_report
 from pixelwise.files import locked
 from pixelwise.infer.images import classify_all
@@ -54,10 +56,10 @@ def evaluate_classifier(
     """
     check_split(network, split)
     if out is None:
-        return _scores(network, *_ask(network, split, progress))
+        return _scores(network, split, *_ask(network, split, progress))
     with locked(out) as folder:  # before the work: a folder that is in use should not cost an hour
         shares, targets = _ask(network, split, progress)
-        scores = _scores(network, shares, targets)
+        scores = _scores(network, split, shares, targets)
         page = classification_page(
             scores.as_dict(),
             network.classes,
@@ -102,8 +104,9 @@ def _ask(network: Classifier, split: Split, progress: Progress | None) -> tuple[
     return np.stack([shares for shares, _ in found]), np.array([target for _, target in found], np.int64)
 
 
-def _scores(network: Classifier, shares: Shares, targets: Targets) -> ClassificationScores:
-    return classification_scores(shares, targets, [spec.name for spec in network.classes])
+def _scores(network: Classifier, split: Split, shares: Shares, targets: Targets) -> ClassificationScores:
+    scores = classification_scores(shares, targets, [spec.name for spec in network.classes])
+    return with_groups(scores, shares, targets, find_groups(split))
 
 
 def _rows(split: Split, names: Sequence[str], shares: Shares, targets: Targets) -> list[list[object]]:

@@ -119,7 +119,9 @@ def _classification(scores: ClassificationScores) -> list[str]:
         lines.append(
             f"area under the ROC curve {number(scores.roc.area)} {_interval(scores.roc.area_interval)}"
         )
-    return lines
+    if scores.grouped:
+        lines.append(f"95 % intervals over {scores.interval_units:,} units, {scores.interval_units_origin}")
+    return lines + [f"note: {note}" for note in scores.interval_notes]
 
 
 def _reconstruction(scores: ReconstructionScores) -> list[str]:

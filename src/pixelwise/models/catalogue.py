@@ -8,14 +8,10 @@ from typing import Any
 
 import torch
 
-from pixelwise.errors import OptionError
 from pixelwise.models.interfaces import EncoderOptions
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.trace import SIZE, Description, describe, describe_encoder
-from pixelwise.models.zoo import Entry, build, entries, make_encoder
-
-# what models are shown on: the first of these that they can be built on
-SHOWN_ON = ("resnet18", "vgg16_bn", "unet", "image")
+from pixelwise.models.zoo import AUTO, Entry, build, entries, make_encoder
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ def catalogue(size: tuple[int, int] = SIZE, *, classes: int = 2, bands: int = 3)
         if entry.kind == "encoder":
             yield Row(entry, entry.name, sketched_encoder(entry.name, bands=bands, size=size))
             continue
-        network = _on_the_first(entry.name, classes, bands)
+        network = sketched(entry.name, encoder=AUTO, classes=classes, bands=bands)
         yield Row(entry, network.encoder_name, describe(network, size=size))
 
 
@@ -58,12 +54,3 @@ def sketched_encoder(name: str, *, bands: int = 3, size: tuple[int, int] = SIZE)
     with torch.device("meta"):
         encoder = make_encoder(name, bands, EncoderOptions())
     return describe_encoder(encoder, bands=bands, size=size)
-
-
-def _on_the_first(name: str, classes: int, bands: int) -> Segmenter:
-    for encoder in SHOWN_ON[:-1]:
-        try:
-            return sketched(name, encoder=encoder, classes=classes, bands=bands)
-        except OptionError:
-            continue  # this pair cannot be joined
-    return sketched(name, encoder=SHOWN_ON[-1], classes=classes, bands=bands)

@@ -119,6 +119,7 @@ class Decoder(nn.Module):
     Attributes:
         stride: Image pixels that one pixel of the logits spans.
         head: The last layer with weights; its outputs are classes.
+        encoder: The encoder that it is built on where none is named.
         output_stride: What the decoder asks of the encoder where the options say nothing.
         dials: The options it heeds among `DIALS`; any other that is set is refused rather than ignored.
         margin: Image pixels that its logits lack on every side; 0 unless padding is `valid`.
@@ -128,6 +129,7 @@ class Decoder(nn.Module):
 
     stride: int
     head: nn.Module
+    encoder: ClassVar[str] = "resnet18"
     output_stride: ClassVar[int | None] = None
     dials: ClassVar[frozenset[str]] = frozenset()
     margin: int = 0

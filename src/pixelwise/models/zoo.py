@@ -64,6 +64,9 @@ DECODERS: dict[str, type[Decoder]] = {
     "patch": PatchClassifier,
 }
 
+AUTO = "auto"
+"""In the place of an encoder: the one that the model is built on where none is named."""
+
 Builder = TypeVar("Builder")
 
 # Means and deviations of ImageNet's images in 0..255, for three bands that nobody measured.
@@ -82,7 +85,7 @@ class Entry:
 def build(
     name: str = "unet",
     *,
-    encoder: str = "resnet18",
+    encoder: str = AUTO,
     classes: int | Sequence[str] | Sequence[ClassSpec] = 2,
     bands: int = 3,
     normalization: Normalization | None = None,
@@ -92,7 +95,7 @@ def build(
 
     Args:
         name: A decoder of the table, such as `unet`.
-        encoder: An encoder of the table, such as `resnet18`.
+        encoder: An encoder of the table; `auto` is `resnet18`, or another one that the model needs.
         classes: Their number, their names, or names and colours; 2..255 of them.
         bands: Bands of the images, at least 1.
         normalization: Per-band mean and deviation in the units of the image files; by default ImageNet's for
@@ -113,7 +116,7 @@ def build(
             f"one_logit is for two classes, there are {len(specs)}", remedy="leave out one_logit"
         )
     normalization = default_normalization(bands, normalization)
-    model = lookup(DECODERS, "model", name)
+    model, encoder = lookup(DECODERS, "model", name), encoder_for(name, encoder)
     wishes = EncoderOptions(
         width=options.encoder_width,
         output_stride=options.output_stride or model.output_stride,
@@ -183,6 +186,18 @@ def _paper(builder: Callable[..., object]) -> str:
     return doc.splitlines()[0]
 
 
+def encoder_for(model: str, encoder: str = AUTO) -> str:
+    """The encoder that is meant: `auto` is the one that `model` is built on where none is named.
+
+    Raises:
+        OptionError: an unknown model.
+
+    >>> encoder_for("fullres"), encoder_for("unet"), encoder_for("unet", "vgg16")
+    ('image', 'resnet18', 'vgg16')
+    """
+    return lookup(DECODERS, "model", model).encoder if encoder == AUTO else encoder
+
+
 def check_names(model: str, encoder: str) -> None:
     """Refuse names that are in no table; what timm knows is not asked.
 
@@ -190,7 +205,7 @@ def check_names(model: str, encoder: str) -> None:
         OptionError: with the closest names.
     """
     lookup(DECODERS, "model", model)
-    if not encoder.startswith(timm.PREFIX):
+    if encoder != AUTO and not encoder.startswith(timm.PREFIX):
         lookup(ENCODERS, "encoder", encoder)
 
 

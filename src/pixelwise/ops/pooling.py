@@ -1,8 +1,8 @@
 """Pooling and unpooling: max pooling with its switches, average, global and adaptive pooling.
 
-Plain NumPy over the last one, two or three axes, written out for looking at; and for networks the two torch
-functions that keep the switches and use them. Switches are flat indices into the pooled axes of the input, as
-in torch: the first of several equal maxima.
+Plain NumPy over the last one, two or three axes, written out for looking at; networks pool with torch's layers and
+unpool with `models.blocks.Unpool`. Switches are flat indices into the pooled axes of the input, as in torch: the first
+of several equal maxima.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from pixelwise.errors import OptionError
 from pixelwise.ops.axes import Numbers, Paddings, last_axes, numbers, per_axis
@@ -200,29 +198,6 @@ def adaptive_max_pool(x: ArrayLike, size: int | Sequence[int], *, axes: int = 2)
     """
     image = numbers(x, "x")
     return _maxima(image, adaptive_windows(last_axes(image, axes), per_axis(size, axes, "size")))
-
-
-def max_pool_with_switches(maps: Tensor, kernel: int = 2) -> tuple[Tensor, Tensor]:
-    """Max pooling in a network, windows side by side: [N, C, H, W] to maps and switches [N, C, H / k, W / k].
-
-    The maxima carry the gradient to their pixels. An odd last row or column is left out.
-
-    >>> import torch
-    >>> [part.shape[-2:] for part in max_pool_with_switches(torch.zeros(1, 8, 7, 6))]
-    [torch.Size([3, 3]), torch.Size([3, 3])]
-    """
-    values, switches = F.max_pool2d(maps, kernel, return_indices=True)
-    return values, switches
-
-
-def unpool(maps: Tensor, switches: Tensor, size: tuple[int, int], kernel: int = 2) -> Tensor:
-    """Unpooling in a network: maps [N, C, h, w] put at their switches in zeros [N, C, *size].
-
-    >>> import torch
-    >>> unpool(torch.tensor([[[[9.0]]]]), torch.tensor([[[[2]]]]), (2, 3)).tolist()
-    [[[[0.0, 0.0, 9.0], [0.0, 0.0, 0.0]]]]
-    """
-    return F.max_unpool2d(maps, switches, (kernel, kernel), output_size=size)
 
 
 def _maxima(image: Numbers, windows: Sequence[Windows]) -> tuple[Numbers, Switches]:

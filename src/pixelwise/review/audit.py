@@ -235,9 +235,10 @@ def _page(
             if region.image in places:
                 shown.append(_suspect(rank, region, model, fold.unseen, places[region.image]))
     budget = f"{options.epochs:g} epochs" if options.epochs else f"{options.minutes or 20:g} minutes"
+    network = f"{options.model} on {options.chosen_encoder}"
     facts = {
         "data": str(data.root),
-        "networks": f"{len(folds)}, {options.model} on {options.encoder}, {budget} each; every image was judged by "
+        "networks": f"{len(folds)}, {network}, {budget} each; every image was judged by "
         "the one that had not seen it",
         "images": f"{sum(len(fold.unseen) for fold in folds):,}",
         "regions": f"{total:,} in the patch",

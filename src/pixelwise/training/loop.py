@@ -100,6 +100,7 @@ def _settle_options(
     chosen = replace(options or TrainOptions(), **given)
     if chosen.minutes is None and chosen.epochs is None:
         chosen = replace(chosen, minutes=20.0)
+    chosen = replace(chosen, encoder=chosen.chosen_encoder)
     if not resume:
         return chosen
     stored = stored_options(folder)

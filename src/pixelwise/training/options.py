@@ -14,7 +14,7 @@ from pixelwise.models.classifier import ClassifierOptions
 from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.localizer import LocalizerOptions
 from pixelwise.models.network import TaskName
-from pixelwise.models.zoo import check_names
+from pixelwise.models.zoo import AUTO, check_names, encoder_for
 from pixelwise.training.clock import ClockName
 from pixelwise.training.transfer import TransferOptions
 
@@ -52,7 +52,7 @@ class TrainOptions:
         task: `segment` a class per pixel, `classify` one per image, `reconstruct` the image itself, `localize` one
             class and one box.
         model: Decoder of a segmenter, see `pixelwise models`.
-        encoder: Encoder, see `pixelwise models`.
+        encoder: Encoder, see `pixelwise models`; `auto` is resnet18, or another one that the model needs.
         minutes: Wall-clock budget, everything included; kept within 5 %.
         epochs: Passes over the training images.
         size: Rows and columns of the training crops; None takes the median image, at most 512 x 512.
@@ -72,7 +72,7 @@ class TrainOptions:
 
     task: TaskName = "segment"
     model: str = "unet"
-    encoder: str = "resnet18"
+    encoder: str = AUTO
     minutes: float | None = None
     epochs: float | None = None
     size: tuple[int, int] | None = None
@@ -113,6 +113,11 @@ class TrainOptions:
         _within("coarse", self.coarse, 0, 0.95)
         _within("validations", self.validations, 1, 10000)
         _within("checkpoint_seconds", self.checkpoint_seconds, 0, 86400)
+
+    @property
+    def chosen_encoder(self) -> str:
+        """The encoder by its name; the decoder has a say where there is one."""
+        return encoder_for(self.model if self.task == "segment" else "unet", self.encoder)
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

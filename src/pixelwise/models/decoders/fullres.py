@@ -24,6 +24,7 @@ WIDTHS = (64,) * 8
 class FullResolution(Decoder):
     """A stack of 3 x 3 convolutions; `decoder_channels` gives their widths, first to last."""
 
+    encoder = "image"
     dials = frozenset({"decoder_channels", "squeeze_excitation", "head_kernel"})
     stride = 1
 
