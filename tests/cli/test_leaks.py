@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,18 @@ def test_check_prints_leaks_and_writes_a_split_that_is_read(
     data = pw.open_dataset(films, split=str(table))
     homes = {name: split for split, names in data.split_names().items() for name in names}
     assert homes["film7_0"] == homes["film0_2"] == homes["film0_0"] == homes["film7_2"]
+
+
+def test_the_page_and_the_file_of_a_check_hold_the_leaks(films: Path, tmp_path: Path) -> None:
+    assert run(["check", str(films), "--leaks", "-o", str(tmp_path)]) == 0
+    stored = json.loads((tmp_path / "check.json").read_text())["leaks"]
+    assert stored["pairs"]["near duplicate"] == 1 and stored["proposed"].keys() == {"train", "val", "test"}
+    page = (tmp_path / "check.html").read_text()
+    assert "Leaks between the splits" in page and "near duplicate" in page and "Proposed split" in page
+    assert re.search(r"film7_0 .*?\(train\).*? and film0_2 .*?\(test\).*?similarity", page, re.DOTALL)
+    assert run(["check", str(films), "-o", str(tmp_path)]) == 0
+    assert "Leaks between" not in (tmp_path / "check.html").read_text()
+    assert "leaks" not in json.loads((tmp_path / "check.json").read_text())
 
 
 def test_without_leaks_nothing_but_the_cheap_warning_is_told(

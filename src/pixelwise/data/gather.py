@@ -18,7 +18,7 @@ from pixelwise.data.displaced import Peak, find_displaced, moved_error
 from pixelwise.data.examine import Looked, Trait
 from pixelwise.data.items import Item, Pair
 from pixelwise.data.layouts import Layout
-from pixelwise.data.leaks import LeakWatch
+from pixelwise.data.leakwatch import LeakWatch
 from pixelwise.data.specks import Specks, holes_error
 from pixelwise.data.stats import BandMoments
 from pixelwise.errors import ClassesError, DataError, LayoutError, MaskError, PixelwiseError
