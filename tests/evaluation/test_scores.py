@@ -8,6 +8,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -181,7 +182,13 @@ def test_an_evaluation_says_how_far_to_trust_it(model: Segmenter, data: Dataset)
     borders = BoundaryCounter(["road", "house", "tree"])
     for labels, predicted, _ in pairs:
         borders.add(labels, predicted)
-    assert values["boundary"] == borders.scores().as_dict()
+    expected = borders.scores().as_dict()
+    for row, found in zip(expected["classes"], values["boundary"]["classes"], strict=True):
+        assert row.items() <= found.items() and "boundary_f_interval" in found
+    assert all(values["boundary"][key] == expected[key] for key in expected if key != "classes")
+    low, high = values["boundary"]["mean_boundary_iou_interval"]
+    assert 0 <= low <= expected["mean_boundary_iou"] <= high <= 1
+    assert f"boundary IoU {expected['mean_boundary_iou']:.3f} [{low:.3f}, {high:.3f}]" in render(scores)
     assert sum(one["objects"] for one in values["objects"]["sizes"]) > 0
     assert "95 % interval of mean IoU [" in render(scores)
 
@@ -190,6 +197,11 @@ def test_typical_images_lie_in_the_middle() -> None:
     values = [0.3, 0.1, math.nan, 0.9, 0.5, 0.7]
     assert typical(values, 3, without=[1, 3]) == [0, 4, 5]
     assert typical([math.nan], 3, without=[]) == []
+
+
+def report_scores(tmp_path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((tmp_path / "out" / "report.json").read_text())["scores"]
+    return found
 
 
 def test_the_report_says_what_was_found_and_how_to_do_it_again(
@@ -203,6 +215,8 @@ def test_the_report_says_what_was_found_and_how_to_do_it_again(
     page = (tmp_path / "out" / "report.html").read_text()
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert "14 warnings: mask" in text and "and 2 more" in text and "a&lt;b.png is odd mend it" in text
+    low, high = report_scores(tmp_path)["boundary"]["classes"][0]["boundary_f_interval"]
+    assert f"{low:.3f} to {high:.3f}" in text
     assert "train do" in text and "How it was trained" in text and "Typical images" not in text
     assert "share of a class that was mapped as it" in text
     report = json.loads((tmp_path / "out" / "report.json").read_text())

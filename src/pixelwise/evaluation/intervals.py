@@ -33,6 +33,7 @@ Measure = Callable[[Floats], Floats]
 """From counts added up [..., K, parts] to scores [..., S], NaN where undefined."""
 
 TINY = 1e-300
+_FARTHEST = 20.0  # in the logarithm of a length: a factor of half a milliard says that nothing is known
 ROUNDING = 1e-12  # influences below are those of sums in floating point
 
 RELIABLE = 5.0
@@ -146,9 +147,7 @@ class Influences:
         return result
 
 
-def influences(
-    counts: NDArray[np.int64], measure: Measure, units: Units, *, mean: bool = False
-) -> Influences:
+def influences(counts: NDArray[Any], measure: Measure, units: Units, *, mean: bool = False) -> Influences:
     """Scores of counts [images, K, parts], and how far each unit moves them; `mean` adds the mean as the last score.
 
     The mean is over the scores that are defined.
@@ -179,14 +178,15 @@ def influences(
     return Influences(values, of_unit, of_image, units, (len(values) - 1,) if mean else ())
 
 
-def estimates(found: Influences) -> tuple[Estimate, ...]:
-    """Each score with its interval."""
+def estimates(found: Influences, *, length: bool = False) -> tuple[Estimate, ...]:
+    """Each score with its interval; `length` for what has no upper end, such as a distance."""
+    between = length_interval if length else share_interval
     columns = zip(found.values, found.variance, found.freedom, found.effective, found.reliable, strict=True)
     units = found.units.count
     return tuple(
         Estimate(
             value=float(value),
-            interval=share_interval(float(value), float(variance), float(freedom), units),
+            interval=between(float(value), float(variance), float(freedom), units),
             deviation=math.sqrt(variance) if not math.isnan(value) else math.nan,
             effective_units=float(effective),
             reliable=bool(reliable),
@@ -210,6 +210,14 @@ def share_interval(value: float, variance: float, freedom: float, units: int) ->
     centre = math.log(value / (1 - value))
     reach = quantile(freedom) * math.sqrt(variance) / (value * (1 - value))
     return _share(centre - reach), _share(centre + reach)
+
+
+def length_interval(value: float, variance: float, freedom: float, _units: int) -> Interval:
+    """A 95 % interval of a score above 0, symmetric in its logarithm; undefined where no unit moves the score."""
+    if not value > 0 or variance <= 0:
+        return math.nan, math.nan
+    reach = min(quantile(freedom) * math.sqrt(variance) / value, _FARTHEST)
+    return value * math.exp(-reach), value * math.exp(reach)
 
 
 def quantile(freedom: float) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class Units:
         """Whether units are blocks that are alike across the cuts."""
         return bool(self.chain) or self.near is not None
 
-    def sums(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    def sums(self, counts: NDArray[Any]) -> NDArray[np.float64]:
         """Counts per image [images, ...] added up per unit [units, ...]."""
         if self.count == len(self.of):
             return counts.astype(np.float64)
