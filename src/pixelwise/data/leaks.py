@@ -73,7 +73,7 @@ class LeakReport:
         images: How many there are in each split.
         leaks: The strongest kinds first; each pair of images once.
         proposal: A split of the same shares in which nothing leaks.
-        origin: How groups were told by name.
+        origin: How groups were told, beside the pairs.
         notes: What could not be looked at.
     """
 
@@ -109,7 +109,7 @@ class LeakReport:
             lines.append(f"  {kind:<15} {count:>6} {'pair ' if count == 1 else 'pairs'}  {_EXPLAINED[kind]}")
             lines += [f"    {told(leak)}" for leak in [x for x in self.leaks if x.kind == kind][:shown]]
         sizes = ", ".join(f"{split} {len(self.proposal.names[split])}" for split in SPLITS)
-        lines.append(f"groups by name: {self.origin}")
+        lines.append(f"groups: {self.origin}")
         lines.append(f"proposed split: {len(set(self.proposal.groups.values()))} groups, {sizes}")
         lines += [f"note: {note}" for note in (*self.notes, *self.proposal.notes)]
         return "\n".join(lines)
@@ -143,12 +143,13 @@ def find_leaks(data: Dataset, *, progress: Callable[[int, int], None] | None = N
         if progress is not None:
             progress(number + 1, len(items))
     found, notes = _matches(book, items)
-    groups = find_groups(replace(data.train, items=tuple(items)), ground=False)  # which is looked at above
+    every = replace(data.train, items=tuple(items))
+    groups, named = find_groups(every), find_groups(every, ground=False)
     joined = Joined(len(items))
     for pair in found:
         joined.join(*pair)
     joined.join_equal(groups.names)
-    for first, second in _named(groups.names, homes):
+    for first, second in _named(named.names, homes):  # tiles that only touch are no leak, but stay together
         found.setdefault((first, second), ("same group", likeness(book, first, second)))
     leaks = [leak_of(kind, match, items, homes) for kind, match in found.values()]
     leaks = [leak for leak in leaks if leak.splits[0] != leak.splits[1]]
