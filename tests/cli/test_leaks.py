@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,11 @@ from pixelwise.cli.app import run
 from pixelwise.errors import DataError
 from pixelwise.metrics.overlap import scores_from_confusion
 from pixelwise.models.bundle import BundleFacts, save
+from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.review.leakcost import arranged, scattered, unpaired_interval
 from pixelwise.training.fingerprints import fingerprint_of
+
+NARROW = NetworkOptions(encoder_width=0.125)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,18 @@ def test_check_prints_leaks_and_writes_a_split_that_is_read(
     data = pw.open_dataset(films, split=str(table))
     homes = {name: split for split, names in data.split_names().items() for name in names}
     assert homes["film7_0"] == homes["film0_2"] == homes["film0_0"] == homes["film7_2"]
+
+
+def test_the_page_and_the_file_of_a_check_hold_the_leaks(films: Path, tmp_path: Path) -> None:
+    assert run(["check", str(films), "--leaks", "-o", str(tmp_path)]) == 0
+    stored = json.loads((tmp_path / "check.json").read_text())["leaks"]
+    assert stored["pairs"]["near duplicate"] == 1 and stored["proposed"].keys() == {"train", "val", "test"}
+    page = (tmp_path / "check.html").read_text()
+    assert "Leaks between the splits" in page and "near duplicate" in page and "Proposed split" in page
+    assert re.search(r"film7_0 .*?\(train\).*? and film0_2 .*?\(test\).*?similarity", page, re.DOTALL)
+    assert run(["check", str(films), "-o", str(tmp_path)]) == 0
+    assert "Leaks between" not in (tmp_path / "check.html").read_text()
+    assert "leaks" not in json.loads((tmp_path / "check.json").read_text())
 
 
 def test_without_leaks_nothing_but_the_cheap_warning_is_told(
@@ -168,3 +184,27 @@ def test_predict_warns_of_swapped_bands(
     assert run([*call, "--no-shift-check"]) == 0
     printed = capsys.readouterr()
     assert "warning" not in printed.err and "shift" not in json.loads(printed.out)
+
+
+def test_a_thorough_evaluation_has_its_sections_in_page_and_file(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = pw.build("unet", encoder="unet", classes=["ground", "roof"], options=NARROW).eval()
+    net.facts = BundleFacts(dtype="uint8", fingerprint=fingerprint_of(net, pw.open_dataset(films)))
+    model = save(net, tmp_path / "net.safetensors")
+    call = ["evaluate", str(model), str(films), "-o", str(tmp_path / "out"), "--no-check"]
+    assert run([*call, "--thorough"]) == 0, capsys.readouterr().err
+    more = json.loads((tmp_path / "out" / "report.json").read_text())["more"]
+    assert set(more) == {"flips", "shift", "leaks", "next"}  # label sets take a calibrated model
+    assert more["leaks"]["pairs"]["near duplicate"] == 1 and more["shift"]["looked_at"] == 3
+    page = (tmp_path / "out" / "report.html").read_text()
+    for heading in (
+        "Looked at twice",
+        "Leaks between the splits",
+        "Are these images like",
+        "What to label next",
+    ):
+        assert f"<h2>{heading}" in page
+    assert "Label sets" not in page and 'src="http' not in page
+    assert run(call) == 0
+    assert "Looked at twice" not in (tmp_path / "out" / "report.html").read_text()

@@ -98,6 +98,18 @@ def same_in_splits(root: Path) -> None:
     shutil.copyfile(root / "masks/train/b.png", root / "masks/val/e.png")
 
 
+def same_ground(root: Path) -> None:
+    """GeoTIFFs of a square of ground with other pixels, the one of val half a picture east of that of train."""
+    from pixelwise.geo.raster import write_geotiff
+
+    _into_splits(root)
+    for split, east in (("train", 0), ("val", 24)):
+        place = {"origin": (500_000 + east, 5_000_000), "pixel_size": 1.0, "crs": "EPSG:32631"}
+        shown = labels(split)
+        write_geotiff(root / f"images/{split}/{split}.tif", picture(shown, split), **place)
+        write_geotiff(root / f"masks/{split}/{split}.tif", shown, **place)
+
+
 def archive(kind: str) -> Callable[[Path], Path]:
     def plant(root: Path) -> Path:
         path = root.parent / f"data.{kind}"

@@ -195,6 +195,7 @@ DAT = [
     V("DAT-06", "empty test folder", d.empty_split, "ok", None),
     V("DAT-06", "no training images", d.no_train, "error split-empty data", trained=False),
     V("DAT-07", "one image in train and val", d.same_in_splits, "warning split-copy *", None),
+    V("DAT-07", "one ground in train and val", d.same_ground, "warning split-ground train.tif", None),
     V("DAT-08", "link out of the folder", f.link_outside, "warning link-outside b.png", (0, 1, 2)),
     V("DAT-08", "link to itself", f.link(B, "b.png"), "error unreadable b.png"),
     V("DAT-08", "dangling link", f.link(B, "nowhere.png"), "error unreadable b.png"),

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import toeplitz
 
+from pixelwise.data.groups import Groups
 from pixelwise.errors import DataError
 from pixelwise.evaluation.comparison import compare_runs, summarise_runs
 from pixelwise.evaluation.comparisonreport import verdict
@@ -169,6 +170,64 @@ def test_correlation_is_found_along_a_film_only():
     assert influences(counts, accuracy, singles(400)).correlation[0] == 0
     shuffled = counts[np.random.default_rng(0).permutation(400)]
     assert influences(shuffled, accuracy, units_of(["f"] * 400)).correlation[0] < 0.15
+
+
+def towns(*shapes):
+    """Groups of the tiles of towns of so many rows and columns."""
+    named = [
+        (f"town{k}", (float(x), float(y)))
+        for k, shape in enumerate(shapes)
+        for y in range(shape[0])
+        for x in range(shape[1])
+    ]
+    names, places = zip(*named, strict=True)
+    return Groups(names, "tiles", places)
+
+
+def test_few_scenes_are_cut_into_compact_blocks_of_their_tiles():
+    found = towns((4, 4), (2, 4))
+    units = units_of(found)
+    assert (units.count, units.chain) == (ENOUGH, ())
+    assert "2 groups" in units.note and "too few" in units.note
+    for unit in range(units.count):
+        members = np.flatnonzero(units.of == unit)
+        assert len({found.names[k] for k in members}) == 1
+        sides = np.ptp(np.array(found.places)[members], axis=0) + 1
+        assert sides.max() <= 2, "no row of tiles across a town"
+    assert units_of(towns(*[(3, 3)] * 10)).count == 10, "with ten scenes each is a unit"
+    assert not units_of(towns(*[(3, 3)] * 10)).alike
+
+
+@given(st.floats(0, 0.9), st.integers(1, 3))
+@settings(deadline=None, max_examples=20)
+def test_the_stretch_of_blocks_on_the_ground_is_what_the_covariance_says(correlation, scenes):
+    groups = towns(*[(12, 10)] * scenes)
+    units, places = units_of(groups), np.array(groups.places)
+    apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
+    same = np.equal.outer(np.array(groups.names), np.array(groups.names))
+    covariance = np.where(same, correlation**apart, 0.0)
+    member = np.eye(units.count)[units.of]
+    blocks = member.T @ covariance @ member
+    shown = units.count / (units.count - 1) * (np.trace(blocks) - blocks.sum() / units.count)
+    found = _stretch(np.array([correlation]), units)[0]
+    assert found == pytest.approx(
+        max(1, covariance.sum() / shown), rel=0.03
+    )  # distances in eighths of a side
+    inflation = units.near.inflation(np.array([correlation]))[0]
+    assert inflation == pytest.approx(covariance.sum() / len(places), rel=0.03)
+
+
+def test_likeness_is_found_between_tiles_that_lie_side_by_side():
+    world = simulated.World(3, scene=0.6)
+    counts = world.draw(400)[0]
+    units = units_of(world.names(400))
+    along = influences(counts, accuracy, units)
+    assert along.correlation[0] == pytest.approx(0.55, abs=0.15)
+    assert along.effective[0] < 100
+    shuffled = influences(counts[np.random.default_rng(0).permutation(400)], accuracy, units)
+    assert shuffled.correlation[0] < 0.15
+    few = score_intervals(simulated.scored(counts[:25]), units_of(towns((5, 5))))
+    assert not few.pixel_accuracy.reliable and any(note.startswith("every score") for note in few.notes)
 
 
 def test_equal_models_do_not_differ():

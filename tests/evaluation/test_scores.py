@@ -8,6 +8,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -24,10 +25,14 @@ from pixelwise.evaluation.evaluated import Evaluation
 from pixelwise.evaluation.report import Context, confusion_csv
 from pixelwise.evaluation.scores import evaluate as score_segmenter
 from pixelwise.evaluation.scores import extremes, typical
+from pixelwise.evaluation.thorough import look_closer
 from pixelwise.files import locked
-from pixelwise.infer.predictor import predict, predict_with_confidence
-from pixelwise.metrics import scores_from_confusion
+from pixelwise.infer.augmented import predict_augmented
+from pixelwise.infer.predictor import Running, predict, predict_with_confidence
+from pixelwise.metrics import ScoreCounter, scores_from_confusion
 from pixelwise.metrics.boundary import BoundaryCounter
+from pixelwise.models.bundle import facts_of
+from pixelwise.models.calibration import Calibration
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.zoo import build
 from pixelwise.types import ClassSpec
@@ -181,15 +186,57 @@ def test_an_evaluation_says_how_far_to_trust_it(model: Segmenter, data: Dataset)
     borders = BoundaryCounter(["road", "house", "tree"])
     for labels, predicted, _ in pairs:
         borders.add(labels, predicted)
-    assert values["boundary"] == borders.scores().as_dict()
+    expected = borders.scores().as_dict()
+    for row, found in zip(expected["classes"], values["boundary"]["classes"], strict=True):
+        assert row.items() <= found.items() and "boundary_f_interval" in found
+    assert all(values["boundary"][key] == expected[key] for key in expected if key != "classes")
+    low, high = values["boundary"]["mean_boundary_iou_interval"]
+    assert 0 <= low <= expected["mean_boundary_iou"] <= high <= 1
+    assert f"boundary IoU {expected['mean_boundary_iou']:.3f} [{low:.3f}, {high:.3f}]" in render(scores)
     assert sum(one["objects"] for one in values["objects"]["sizes"]) > 0
     assert "95 % interval of mean IoU [" in render(scores)
+
+
+def test_a_closer_look_says_what_a_second_view_is_worth_and_whether_sets_hold(
+    model: Segmenter, data: Dataset, tmp_path: Path
+) -> None:
+    sure = Calibration(temperatures=(1.0,), images=9, pixels=99, split="val", ece_before=0.1, ece_after=0.1,
+                       set_share=0.9, set_threshold=0.3)  # fmt: skip
+    known = facts_of(model)
+    model.facts = known.model_copy(update={"calibration": sure})
+    try:
+        found, pictures = look_closer(model, data, data.test, tmp_path / "out")
+        shares = [Running(model).probabilities(sample.image) for sample in data.test]
+    finally:
+        model.facts = known
+    twice, once = ScoreCounter(["road", "house", "tree"]), ScoreCounter(["road", "house", "tree"])
+    held = []
+    for sample, each in zip(data.test, shares, strict=True):
+        once.add(sample.labels, predict(model, sample.image))
+        twice.add(sample.labels, predict_augmented(model, sample.image)[0])
+        for_truth = [each[label, row, column] >= 0.3 or each[:, row, column].argmax() == label
+                     for (row, column), label in np.ndenumerate(sample.labels) if label != 255]  # fmt: skip
+        held += [np.mean(for_truth)] if for_truth else []
+    worth = found["flips"]["mean_iou"]
+    assert (worth["first"], worth["second"]) == pytest.approx(
+        (once.scores().mean_iou, twice.scores().mean_iou), abs=1e-3
+    )
+    assert found["flips"]["networks_run"] == 2 and 0 <= found["flips"]["errors_among_unsure"] <= 1
+    assert found["label_sets"]["covered"] == pytest.approx(np.mean(held), abs=1e-6)
+    assert (found["label_sets"]["promised"], found["label_sets"]["images"]) == (0.9, 5)
+    assert found["shift"] is None and found["leaks"]["pairs"]["copy"] == 0
+    assert len(pictures["views"]) == 2
 
 
 def test_typical_images_lie_in_the_middle() -> None:
     values = [0.3, 0.1, math.nan, 0.9, 0.5, 0.7]
     assert typical(values, 3, without=[1, 3]) == [0, 4, 5]
     assert typical([math.nan], 3, without=[]) == []
+
+
+def report_scores(tmp_path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((tmp_path / "out" / "report.json").read_text())["scores"]
+    return found
 
 
 def test_the_report_says_what_was_found_and_how_to_do_it_again(
@@ -203,6 +250,8 @@ def test_the_report_says_what_was_found_and_how_to_do_it_again(
     page = (tmp_path / "out" / "report.html").read_text()
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert "14 warnings: mask" in text and "and 2 more" in text and "a&lt;b.png is odd mend it" in text
+    low, high = report_scores(tmp_path)["boundary"]["classes"][0]["boundary_f_interval"]
+    assert f"{low:.3f} to {high:.3f}" in text
     assert "train do" in text and "How it was trained" in text and "Typical images" not in text
     assert "share of a class that was mapped as it" in text
     report = json.loads((tmp_path / "out" / "report.json").read_text())

@@ -33,6 +33,8 @@ from pixelwise.cli.terms import (
     parse_size,
     spell,
 )
+from pixelwise.cli.thorough import Thorough
+from pixelwise.cli.thorough import thorough as look_thoroughly
 
 if TYPE_CHECKING:
     from pixelwise.data.dataset import Dataset, Split
@@ -125,6 +127,7 @@ def evaluate(  # noqa: PLR0913  see train
     check: Annotated[
         bool, typer.Option(help="Check all files of DATA too and put the findings into the report.")
     ] = True,
+    thorough: Thorough = False,
     runs: Annotated[
         list[Path] | None,
         typer.Option(metavar="OTHER", help="Another seed of the recipe; may be repeated. All are summed up."),
@@ -132,6 +135,7 @@ def evaluate(  # noqa: PLR0913  see train
     json: Json = False,
 ) -> None:
     """Score a model of any task on a dataset: scores.json and a report that opens offline."""
+    from pixelwise.errors import OptionError
     from pixelwise.evaluation import evaluate as score
     from pixelwise.evaluation import render
     from pixelwise.evaluation.comparisonreport import summary_text
@@ -140,6 +144,8 @@ def evaluate(  # noqa: PLR0913  see train
     from pixelwise.models.segmenter import Segmenter
 
     network = load_network(model)
+    if thorough and not isinstance(network, Segmenter):
+        raise OptionError("--thorough with a network that does not segment", remedy="leave --thorough out")
     labelled = network.task != "reconstruct"
     dataset = open_data(data, classes, splits, seed=seed, stored=facts_of(network).split, labelled=labelled)
     chosen = chosen_split(dataset, split)
@@ -147,6 +153,8 @@ def evaluate(  # noqa: PLR0913  see train
     scores: AnyScores
     if isinstance(network, Segmenter):
         context = _context(model, dataset, classes, chosen.name, check=check)
+        if thorough:
+            context = look_thoroughly(context, network, dataset, chosen, out)
         with Bar("images") as bar:
             scores = score_segmenter(network, chosen, out=out, title=title, progress=bar, context=context)
     else:

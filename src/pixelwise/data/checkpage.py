@@ -8,20 +8,21 @@ from pathlib import Path
 from pixelwise import files
 from pixelwise.data.checkreport import CheckReport
 from pixelwise.data.dataset import files_of, measured, raw_mask
+from pixelwise.data.leaks import LeakReport
 from pixelwise.errors import DataError
 from pixelwise.report.check import Shown, check_page
 from pixelwise.report.pictures import display_rgb
 from pixelwise.types import IGNORE
 
 
-def write_check(report: CheckReport, folder: str | Path) -> Path:
-    """Write check.html and check.json into `folder` and return the page.
+def write_check(report: CheckReport, folder: str | Path, leaks: LeakReport | None = None) -> Path:
+    """Write check.html and check.json into `folder`, with the leaks if they were looked for, and return the page.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
     folder = files.make_folder(folder)
-    values = report.as_dict()
+    values = report.as_dict() | ({} if leaks is None else {"leaks": leaks.as_dict()})
     files.write_json(folder / "check.json", values)
     page = folder / "check.html"
     files.write_text(

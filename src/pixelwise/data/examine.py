@@ -20,7 +20,7 @@ from pixelwise.data.displaced import Peak, find_peak
 from pixelwise.data.headers import Header
 from pixelwise.data.items import Item, Pair, Row, Window
 from pixelwise.data.layouts import Task
-from pixelwise.data.leaks import LeakWatch
+from pixelwise.data.leakwatch import LeakWatch
 from pixelwise.data.read import RawMask, read_header
 from pixelwise.data.smooth import Smooth, find_smooth
 from pixelwise.data.specks import Specks, find_specks

@@ -18,7 +18,7 @@ from pixelwise.data.displaced import Peak, find_displaced, moved_error
 from pixelwise.data.examine import Looked
 from pixelwise.data.items import Item, Pair
 from pixelwise.data.layouts import Layout
-from pixelwise.data.leaks import LeakWatch
+from pixelwise.data.leakwatch import LeakWatch
 from pixelwise.data.smooth import Smooth, smooth_error
 from pixelwise.data.specks import Specks, holes_error
 from pixelwise.data.stats import BandMoments

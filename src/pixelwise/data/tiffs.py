@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from pixelwise.data.headers import Header, Place
+from pixelwise.data.headers import UNNAMED, Header, Place
 from pixelwise.data.lossy import lossy
 from pixelwise.errors import UnreadableError
 from pixelwise.ops.nodata import no_data
@@ -163,4 +163,4 @@ def _place(page: Any) -> Place | None:
     if int(tags.get("GTRasterTypeGeoKey", 1)) == 2:
         c, f = c - (a + b) / 2, f - (d + e) / 2
     code = int(tags.get("ProjectedCSTypeGeoKey", tags.get("GeographicTypeGeoKey", 0)))
-    return Place((a, b, c, d, e, f), code if 0 < code < 32767 else None)
+    return Place((a, b, c, d, e, f), code if 0 < code <= UNNAMED else None)

@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 from pixelwise.data.groups import Groups
 from pixelwise.evaluation.calibration import CalibrationCounter, CalibrationScores
 from pixelwise.evaluation.overlaps import ScoreIntervals, score_intervals
+from pixelwise.evaluation.sections import (
+    BoundaryIntervals,
+    ObjectIntervals,
+    boundary_intervals,
+    object_intervals,
+)
+from pixelwise.evaluation.units import units_of
 from pixelwise.metrics import ScoreCounter, Scores
 from pixelwise.metrics.boundary import BoundaryCounter
 from pixelwise.metrics.boundaryscores import BoundaryScores
@@ -26,14 +33,18 @@ class Evaluation(Scores):
     Attributes:
         intervals: Where the scores would lie over other images of this kind.
         boundary: Boundary IoU and F, distances between contours.
+        boundary_intervals: Where those would lie.
         objects: How much of small, medium and large objects is found.
+        object_intervals: Where those would lie.
         calibration: Whether probabilities mean what they say.
         calibrated: Whether they went through temperatures that the model brings.
     """
 
     intervals: ScoreIntervals | None = None
     boundary: BoundaryScores | None = None
+    boundary_intervals: BoundaryIntervals | None = None
     objects: ObjectScores | None = None
+    object_intervals: ObjectIntervals | None = None
     calibration: CalibrationScores | None = None
     calibrated: bool = False
 
@@ -42,6 +53,10 @@ class Evaluation(Scores):
         values = super().as_dict()
         sections = {"boundary": self.boundary, "objects": self.objects, "calibration": self.calibration}
         values |= {name: section.as_dict() for name, section in sections.items() if section is not None}
+        if self.boundary_intervals is not None:
+            values["boundary"] = self.boundary_intervals.added(values["boundary"])
+        if self.object_intervals is not None:
+            values["objects"] = self.object_intervals.added(values["objects"])
         if self.calibration is not None:
             values["calibration"]["calibrated"] = self.calibrated
         if self.intervals is not None:
@@ -75,12 +90,15 @@ class EvaluationCounter:
 
     def scores(self, groups: Groups) -> Evaluation:
         """The scores of all that was added so far; `groups` has the group of each image, for the intervals."""
-        overlap = self._overlap.scores()
+        overlap, boundary, objects = self._overlap.scores(), self._boundary.scores(), self._objects.scores()
+        units = units_of(groups)
         return Evaluation(
             **{field.name: getattr(overlap, field.name) for field in fields(overlap)},
-            intervals=score_intervals(overlap, groups),
-            boundary=self._boundary.scores(),
-            objects=self._objects.scores(),
+            intervals=score_intervals(overlap, units),
+            boundary=boundary,
+            boundary_intervals=boundary_intervals(boundary, units),
+            objects=objects,
+            object_intervals=object_intervals(objects, units),
             calibration=self._calibration.scores(),
             calibrated=self.calibrated,
         )
