@@ -36,13 +36,17 @@ TINY = 1e-300
 ROUNDING = 1e-12  # influences below are those of sums in floating point
 
 RELIABLE = 5.0
-"""Effective units below which the interval of a single score is marked."""
+"""Effective units below which the interval of a single score is marked, in addition."""
 
-RELIABLE_MEAN = 50.0
-"""Independent units below which the interval of a mean over classes is marked: its rare classes do not show in the
-influences how much they vary. From so many on 95 % were true in simulations, at 20 were not."""
+INDEPENDENT = 50.0
+"""Independent units below which every interval is marked: rare classes do not show in the influences how much they
+vary, and the images of a short film not how alike they are. From so many on 95 % were true in simulations, at 20 were
+not."""
 
-NOTE = "too few images hold what this score is made of; the interval may miss more often than 1 in 20"
+NOTE = (
+    f"fewer than {INDEPENDENT:.0f} independent images (or groups), or too few of them hold what this score is made of; "
+    "the interval may miss more often than 1 in 20"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Estimate:
         interval: Where it would lie over very many images like these, in 95 of 100 cases; NaN where undefined.
         deviation: Standard error.
         effective_units: Of how many equal units the score is made in effect: a class in two images has two at most.
-        reliable: Whether simulations found the interval true at so many.
+        reliable: Whether simulations found the interval true at so many independent units and effective ones.
     """
 
     value: float
@@ -118,10 +122,12 @@ class Influences:
     @property
     def reliable(self) -> NDArray[np.bool_]:
         """Whether simulations found the interval of each score [S] true at so many units."""
+        alike = self.correlation.max()  # of a film's frames; a class that few of them show does not tell
+        if len(self.of_image) * (1 - alike) / (1 + alike) < INDEPENDENT:
+            return np.zeros(len(self.values), np.bool_)
         result: NDArray[np.bool_] = self.effective >= RELIABLE
-        independent = len(self.of_image) * (1 - self.correlation) / (1 + self.correlation)
-        for place in self.means:
-            result[place] = independent[place] >= RELIABLE_MEAN
+        for place in self.means:  # whose influences do not tell how few units a rare class has
+            result[place] = True
         return result
 
     @property
