@@ -13,11 +13,12 @@ from scipy import ndimage
 
 import pixelwise as pw
 from pixelwise.cli.app import run
+from pixelwise.data.groups import find_groups
 from pixelwise.errors import DataError
-from pixelwise.metrics.overlap import scores_from_confusion
+from pixelwise.evaluation.comparison import compare_runs
 from pixelwise.models.bundle import BundleFacts, save
 from pixelwise.models.interfaces import NetworkOptions
-from pixelwise.review.leakcost import arranged, scattered, unpaired_interval
+from pixelwise.review.leakcost import arranged, scattered
 from pixelwise.training.fingerprints import fingerprint_of
 
 NARROW = NetworkOptions(encoder_width=0.125)
@@ -138,6 +139,15 @@ def test_leakcost_trains_twice_and_scores_the_same_images(
     assert told["trained"] == 15 and len(told["images"]) == 3 and len(set(told["steps"])) == 1
     assert told["flattery"] == pytest.approx(told["by_chance"] - told["by_groups"])
     data = pw.open_dataset(films, split=str(table))
+    scored = [
+        pw.evaluate(pw.load(out / arm / "model.safetensors"), arranged(data)["apart"].test)
+        for arm in ("apart", "mixed")
+    ]
+    judge = compare_runs(scored[:1], scored[1:], find_groups(arranged(data)["apart"].test))
+    assert told["interval"] == pytest.approx(judge.mean_iou.interval)
+    assert told["interval_units_origin"] == judge.units.origin and "groups" in judge.units.origin
+    assert not told["interval_reliable"] and not told["flattery_interval_reliable"]
+    assert "fewer than 50 independent images" in told["interval_notes"][0]
     for arm, key in (("chance", "by_chance"), ("apart", "by_groups")):
         model = pw.load(out / arm / "model.safetensors")
         here = scattered(data, 0).test if arm == "chance" else data.test
@@ -154,18 +164,6 @@ def test_a_split_by_chance_has_the_same_sizes_and_other_images(films: Path) -> N
     assert sorted(every) == sorted(names) and set(chance.test.names) != set(data.test.names)
     torn = {name[:5] for name in chance.train.names} & {name[:5] for name in chance.test.names}
     assert torn, "films lie on both sides"
-
-
-def test_the_interval_of_two_sets_of_images_is_that_of_the_difference_of_means() -> None:
-    rng = np.random.default_rng(1)
-    one, two = rng.normal(0.6, 0.1, 200), rng.normal(0.5, 0.1, 300)
-    matrix = np.eye(2, dtype=np.int64)
-    first, second = (
-        scores_from_confusion(matrix, ["a", "b"], image_mean_iou=values) for values in (one, two)
-    )
-    low, high = unpaired_interval(first, second)
-    middle, half = one.mean() - two.mean(), 1.96 * np.sqrt(one.var() / 200 + two.var() / 300)
-    assert (low, high) == pytest.approx((middle - half, middle + half), abs=0.002)
 
 
 def test_predict_warns_of_swapped_bands(

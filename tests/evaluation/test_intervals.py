@@ -17,7 +17,7 @@ from scipy.linalg import toeplitz
 
 from pixelwise.data.groups import Groups
 from pixelwise.errors import DataError
-from pixelwise.evaluation.comparison import compare_runs, summarise_runs
+from pixelwise.evaluation.comparison import compare_apart, compare_runs, summarise_runs
 from pixelwise.evaluation.comparisonreport import verdict
 from pixelwise.evaluation.intervals import _stretch, influences
 from pixelwise.evaluation.overlaps import accuracy, score_intervals
@@ -121,13 +121,25 @@ def test_a_score_without_a_failure_is_not_certain():
 
 
 def test_a_class_in_one_image_is_marked():
-    counts = np.tile([[50, 60, 60], [0, 0, 0]], (30, 1, 1)) + np.arange(30)[:, None, None] % 7 * [[1], [0]]
+    counts = np.tile([[50, 60, 60], [0, 0, 0]], (60, 1, 1)) + np.arange(60)[:, None, None] % 7 * [[1], [0]]
     counts[3, 1] = [5, 9, 8]
     scores = replace(scores_from_confusion(np.array([[9, 1], [1, 9]]), ["road", "boat"]), image_counts=counts)
-    found = score_intervals(scores, singles(30))
+    found = score_intervals(scores, singles(60))
     assert (found.classes[0].iou.reliable, found.classes[1].iou.reliable) == (True, False)
     assert found.classes[1].iou.effective_units <= 1
-    assert any(note.startswith("boat") for note in found.notes)
+    assert any(note.startswith("boat: fewer than 50 independent images") for note in found.notes)
+
+
+def test_every_interval_of_fewer_than_fifty_independent_images_is_marked():
+    counts = simulated.World(1).draw(60)[0]
+    for images in (49, 50):
+        found = score_intervals(simulated.scored(counts[:images]), singles(images))
+        for one in (found.mean_iou, found.pixel_accuracy, found.classes[0].iou):
+            assert one.reliable == (images == 50)
+    film = simulated.scored(
+        simulated.World(3, film=0.8).draw(60)[0]
+    )  # each frame says what the one before said
+    assert not score_intervals(film, ["film"] * 60).pixel_accuracy.reliable
 
 
 def test_units_are_images_groups_or_blocks():
@@ -248,6 +260,22 @@ def test_paired_accuracies_are_judged_by_the_paired_t_test():
     back = compare_runs([scores_of(second)], [scores_of(first)], singles(8)).pixel_accuracy
     assert back.difference == pytest.approx(-found.difference)
     assert verdict(found) == verdict(back, ("B", "A"))
+
+
+def test_scores_on_different_images_are_judged_by_welchs_t_test():
+    """Of two classes in images of one size that are all of one: the mean IoU is half of the accuracy."""
+    rng = np.random.default_rng(2)
+    first, second = rng.normal(0.7, 0.02, 60).round(3), rng.normal(0.6, 0.04, 80).round(3)
+    alone = [Groups(tuple(f"{k}" for k in range(count)), "given") for count in (60, 80)]
+    found = compare_apart(scores_of(first), scores_of(second), (alone[0], alone[1]))
+    judge = scipy.stats.ttest_ind(second / 2, first / 2, equal_var=False)
+    assert found.difference == pytest.approx((second.mean() - first.mean()) / 2)
+    assert found.interval == pytest.approx(
+        tuple(judge.confidence_interval()), rel=0.01
+    )  # freedom by kurtosis
+    assert found.reliable
+    few = Groups(tuple(f"film{k // 4}" for k in range(80)), "given")
+    assert not compare_apart(scores_of(first), scores_of(second), (alone[0], few)).reliable
 
 
 def test_runs_on_images_that_are_all_alike_are_judged_by_welchs_t_test():

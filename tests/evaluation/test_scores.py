@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.data.pixelsize import common_pixel_size
 from pixelwise.errors import ClassesError, DataError, OutputError, UnreadableError
 from pixelwise.evaluation import evaluate, render
 from pixelwise.evaluation.checks import check_classes
@@ -27,6 +28,7 @@ from pixelwise.evaluation.scores import evaluate as score_segmenter
 from pixelwise.evaluation.scores import extremes, typical
 from pixelwise.evaluation.thorough import look_closer
 from pixelwise.files import locked
+from pixelwise.geo.raster import write_geotiff
 from pixelwise.infer.augmented import predict_augmented
 from pixelwise.infer.predictor import Running, predict, predict_with_confidence
 from pixelwise.metrics import ScoreCounter, scores_from_confusion
@@ -83,12 +85,13 @@ def test_the_scores_are_those_of_all_pixels_together(model: Segmenter, data: Dat
     predicted = np.concatenate([labels.ravel() for _, labels in pairs])
     valid = truth != 255
     np.testing.assert_array_equal(scores.confusion, confusion_matrix(truth[valid], predicted[valid]))
-    assert scores.mean_iou == pytest.approx(jaccard_score(truth[valid], predicted[valid], average="macro"))
+    judge = jaccard_score(truth[valid], predicted[valid], average="macro")
+    assert scores.mean_iou == pytest.approx(judge, abs=1e-9)
     assert (scores.images, scores.pixels, scores.ignored) == (6, valid.sum(), (~valid).sum())
     assert math.isnan(scores.image_mean_iou[0])
     for value, (labels, found) in list(zip(scores.image_mean_iou, pairs, strict=True))[1:]:
         kept = labels != 255
-        assert value == pytest.approx(jaccard_score(labels[kept], found[kept], average="macro"))
+        assert value == pytest.approx(jaccard_score(labels[kept], found[kept], average="macro"), abs=1e-9)
     assert steps == [(k + 1, 6) for k in range(6)]
 
 
@@ -186,7 +189,7 @@ def test_an_evaluation_says_how_far_to_trust_it(model: Segmenter, data: Dataset)
     borders = BoundaryCounter(["road", "house", "tree"])
     for labels, predicted, _ in pairs:
         borders.add(labels, predicted)
-    expected = borders.scores().as_dict()
+    expected = {**borders.scores().as_dict(), "distance_note": None}
     for row, found in zip(expected["classes"], values["boundary"]["classes"], strict=True):
         assert row.items() <= found.items() and "boundary_f_interval" in found
     assert all(values["boundary"][key] == expected[key] for key in expected if key != "classes")
@@ -226,6 +229,42 @@ def test_a_closer_look_says_what_a_second_view_is_worth_and_whether_sets_hold(
     assert (found["label_sets"]["promised"], found["label_sets"]["images"]) == (0.9, 5)
     assert found["shift"] is None and found["leaks"]["pairs"]["copy"] == 0
     assert len(pictures["views"]) == 2
+
+
+def test_distances_are_in_metres_where_all_images_say_one_pixel_size(
+    model: Segmenter, data: Dataset, tmp_path: Path
+) -> None:
+    pytest.importorskip("rasterio")
+
+    def write(size: float, crs: str = "EPSG:32631", first: int = 0, north: float = 4e6) -> Dataset:
+        for k, (height, width) in list(enumerate(SIZES))[first:]:
+            file = data.root / "images" / "test" / f"test{k}"
+            file.with_suffix(".png").unlink(missing_ok=True)
+            place = {"origin": (5e5 if north > 90 else 3.0, north), "pixel_size": size, "crs": crs}
+            write_geotiff(file.with_suffix(".tif"), picture(height, width, k), **place)
+        return open_dataset(data.root)
+
+    half_placed = common_pixel_size(write(0.5, first=3).test)
+    assert half_placed == (
+        None,
+        "3 of 6 images do not say how large their pixels are, so distances between contours are in pixels",
+    )
+    placed = write(0.5)
+    scores = score_segmenter(model, placed.test, out=tmp_path / "out").as_dict()
+    borders = BoundaryCounter(["road", "house", "tree"], pixel_size=0.5)
+    for sample in placed.test:
+        borders.add(sample.labels, predict(model, sample.image))
+    expected = borders.scores().as_dict()
+    assert all(scores["boundary"][key] == expected[key] for key in expected if key != "classes")
+    assert (scores["boundary"]["distance_unit"], scores["boundary"]["distance_note"]) == ("m", None)
+    assert "Distances between contours are in metres" in (tmp_path / "out" / "report.html").read_text()
+    scores = score_segmenter(model, write(0.6, first=5).test, out=tmp_path / "out").as_dict()
+    note = "the pixels of the images measure 0.5 to 0.6 m, so distances between contours are in pixels"
+    assert (scores["boundary"]["distance_unit"], scores["boundary"]["distance_note"]) == ("px", note)
+    assert note in (tmp_path / "out" / "report.html").read_text()
+    # a degree of longitude is half as long at 60 degrees north
+    assert "not square on the ground" in common_pixel_size(write(1e-5, "EPSG:4326", north=60.0).test)[1]
+    assert common_pixel_size(write(1e-5, "EPSG:4326", north=0.0).test)[0] == pytest.approx(1.112, abs=1e-3)
 
 
 def test_typical_images_lie_in_the_middle() -> None:

@@ -37,14 +37,17 @@ _FARTHEST = 20.0  # in the logarithm of a length: a factor of half a milliard sa
 ROUNDING = 1e-12  # influences below are those of sums in floating point
 
 RELIABLE = 5.0
-"""Effective units below which the interval of a single score is marked."""
+"""Effective units below which the interval of a single score is marked, in addition."""
 
-RELIABLE_MEAN = 50.0
-"""Independent units below which the interval of a mean over classes is marked: its rare classes do not show in the
-influences how much they vary. From so many on 95 % were true in simulations, at 20 were not. Of scores from blocks of a
-scene each is marked below: of few tiles it cannot be told how alike neighbours are."""
+INDEPENDENT = 50.0
+"""Independent units below which every interval is marked: rare classes do not show in the influences how much they
+vary, and the images of a short film or the tiles of a scene not how alike they are. From so many on 95 % were true in
+simulations, at 20 were not."""
 
-NOTE = "too few images hold what this score is made of; the interval may miss more often than 1 in 20"
+NOTE = (
+    f"fewer than {INDEPENDENT:.0f} independent images (or groups), or too few of them hold what this score is made of; "
+    "the interval may miss more often than 1 in 20"
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Estimate:
         interval: Where it would lie over very many images like these, in 95 of 100 cases; NaN where undefined.
         deviation: Standard error.
         effective_units: Of how many equal units the score is made in effect: a class in two images has two at most.
-        reliable: Whether simulations found the interval true at so many.
+        reliable: Whether simulations found the interval true at so many independent units and effective ones.
     """
 
     value: float
@@ -130,12 +133,12 @@ class Influences:
     @property
     def reliable(self) -> NDArray[np.bool_]:
         """Whether simulations found the interval of each score [S] true at so many units."""
+        # how alike a film's frames are, or a scene's tiles, a class that few of them show does not tell
+        if len(self.of_image) / self.inflation.max() < INDEPENDENT:
+            return np.zeros(len(self.values), np.bool_)
         result: NDArray[np.bool_] = self.effective >= RELIABLE
-        independent = len(self.of_image) / self.inflation
-        if self.units.near is not None:  # of few tiles it cannot be told how alike they are
-            result &= independent >= RELIABLE_MEAN
-        for place in self.means:
-            result[place] = independent[place] >= RELIABLE_MEAN
+        for place in self.means:  # whose influences do not tell how few units a rare class has
+            result[place] = True
         return result
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pixelwise.data.dataset import Split
+from pixelwise.evaluation.checks import seen_in_training
 from pixelwise.evaluation.evaluated import Evaluation
 from pixelwise.files import write_json, write_text
 from pixelwise.infer.predictor import precision_of
@@ -131,10 +132,12 @@ def split_facts(model: Network, split: Split, counts: Mapping[str, object]) -> d
     from pixelwise import __version__
 
     bands = "1 band" if model.bands == 1 else f"{model.bands} bands"
+    seen = seen_in_training(model, split)
     return {
         "model": f"{model.name} on {model.encoder_name}, {bands}, {precision_of(model)}",
         "data": split.root,
         "split": split.name,
+        **({"warning": seen[0]} if seen else {}),
         **counts,
         "pixelwise": __version__,
         "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
