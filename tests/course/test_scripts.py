@@ -1,4 +1,4 @@
-"""Rows 20, 23, 27, 30, 32 and 43 of the course: what the scripts of their experiments compute."""
+"""Rows 20, 23, 27, 30, 32, 41 and 43 of the course: what the scripts of their experiments compute."""
 
 import json
 import sys
@@ -234,11 +234,12 @@ def test_row_43_a_figure_shows_every_network_on_the_same_images(script, shapes, 
         if name != "asymmetric_unet":  # still in training
             (folder / "test" / "scores.json").write_text(json.dumps({"mean_iou": 0.25}))
     shown = {}
-    monkeypatch.setattr(figure, "grid", lambda cells, out, width: shown.update(cells=cells))
+    monkeypatch.setattr(figure, "grid", lambda cells, out, **options: shown.update(cells=cells, **options))
     figure.compare("aerial_tiles", tmp_path, tmp_path / "all.png", count=2)
     titles = [[title for title, _ in row] for row in shown["cells"]]
     assert titles == [["image", "truth", "fcn8s 0.250", "unet 0.250"]] * 2
     split = pw.open_dataset(shapes).test
+    assert shown["classes"] == split.classes  # the legend
     train = pw.open_dataset(shapes).train
     counts = [len(set(sample.labels.flat)) for sample in train]
     firsts = [counts.index(max(counts[:3])), 3 + counts[3:].index(max(counts[3:]))]
@@ -251,9 +252,64 @@ def test_row_43_a_figure_shows_every_network_on_the_same_images(script, shapes, 
         figure.compare("camvid", tmp_path, tmp_path / "all.png")
 
 
-def test_row_43_one_network_in_full(script, shapes, tmp_path):
+def test_row_43_one_network_in_full(script, shapes, tmp_path, monkeypatch):
     figure = script("figure")
-    net = pw.build("unet", encoder="resnet18", classes=3, options=NetworkOptions(encoder_width=0.125))
-    figure.look(net, pw.open_dataset(shapes).test[0], tmp_path / "look.png")
+    torch.manual_seed(0)
+    net = pw.build("unet", encoder="resnet18", classes=3, options=NetworkOptions(encoder_width=0.125)).eval()
+    sample = pw.open_dataset(shapes).test[0]
+    figure.look(net, sample, tmp_path / "look.png")
     with PIL.Image.open(tmp_path / "look.png") as picture:
         assert picture.width > picture.height > 300
+    shown = {}
+    monkeypatch.setattr(figure, "grid", lambda cells, out, **options: shown.update(cells=cells, **options))
+    figure.look(net, sample, tmp_path / "look.png")
+    pieces = [piece for row in shown["cells"] for piece in row]
+    names = [spec.name for spec in net.classes]
+    levels = [f"level {k}: {net.encoder.levels[k - 1].channels} x {64 >> k} x {64 >> k}" for k in range(1, 6)]
+    titles = ["image", "truth", "prediction", "overlay", "wrong pixels in red", *names, *levels]
+    assert [title for title, _ in pieces] == titles
+    pixels = {title: np.asarray(picture) for title, picture in pieces}
+    said, truth = pw.predict(net, sample.image), sample.labels
+    palette = np.array([spec.rgb for spec in net.classes], np.uint8)
+    assert np.array_equal(pixels["image"], sample.image)
+    assert np.array_equal(pixels["truth"], palette[truth])
+    assert np.array_equal(pixels["prediction"], palette[said])
+    blend = (sample.image.astype(float) + palette[said]) / 2
+    assert np.abs(pixels["overlay"] - blend).max() <= 1
+    red = np.ptp(pixels["wrong pixels in red"], axis=2) > 50  # all others are grey
+    assert np.array_equal(red, said != truth) and red.any()
+    chances = np.stack([pixels[name] for name in names])
+    np.testing.assert_allclose(chances.sum(0), 1, atol=1e-5)
+    assert np.array_equal(chances.argmax(0), said)
+    with torch.inference_mode():
+        ready = net.prepare(torch.from_numpy(sample.image.copy()).permute(2, 0, 1)[None])
+        deepest = net.encoder(ready)[-1][0].mean(0)
+    np.testing.assert_allclose(pixels[titles[-1]], deepest, atol=1e-5)
+    assert shown["classes"] == net.classes
+
+
+def test_row_41_what_each_task_answers_on_one_image(script, shapes, tmp_path, monkeypatch):
+    """A network that is right everywhere: its answers are those of the masks."""
+    figure = script("figure")
+    sample = pw.open_dataset(shapes).test[0]
+    net = pw.build("unet", encoder="resnet18", classes=["ground", "car", "bicyclist"])
+    monkeypatch.setattr(figure.pw, "predict", lambda model, image: sample.labels)
+    figure.tasks(net, sample, tmp_path / "tasks.png")
+    with PIL.Image.open(tmp_path / "tasks.png") as picture:
+        assert picture.width > picture.height > 100
+    shown = {}
+    monkeypatch.setattr(figure, "grid", lambda cells, out, **options: shown.update(cells=cells, **options))
+    figure.tasks(net, sample, tmp_path / "tasks.png")
+    ((_, rgb), (first, one), (second, several), (_, single), (_, everywhere)) = shown["cells"][0]
+    assert first == "one class, one box: ground"
+    assert np.array_equal(rgb, sample.image)
+    palette = np.array([spec.rgb for spec in net.classes], np.uint8)
+    assert np.array_equal(everywhere, palette[sample.labels])
+    assert second == "a class and a box each: 2 objects"
+    for index in (1, 2):
+        rows, columns = np.nonzero(sample.labels == index)
+        corner = several[rows.min(), columns.min()], several[rows.max(), columns.max()]
+        assert all(np.array_equal(pixel, palette[index]) for pixel in corner)
+        colors = np.unique(single[rows, columns], axis=0)
+        assert len(colors) == 1  # the pixels of one object
+    assert np.array_equal(one[0, 0], palette[0]) and np.array_equal(one[-1, -1], palette[0])
