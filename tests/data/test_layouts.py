@@ -272,11 +272,14 @@ def test_what_is_passed_over_is_told(write_pairs: Writer, write_image: Writer) -
     )
 
 
-def test_a_folder_that_says_what_it_is_gives_a_note(write_pairs: Writer, write_image: Writer) -> None:
+@pytest.mark.parametrize("name", ["test_images_unlabelled", "SegmentationObject", "scene"])
+def test_a_folder_that_says_what_it_is_gives_a_note(
+    write_pairs: Writer, write_image: Writer, name: str
+) -> None:
     root = write_pairs("a")
-    write_image("test_images_unlabelled/x.png")
+    write_image(f"{name}/x.png")
     layout = find_pairs(root)
-    assert not layout.warnings and layout.notes == ["left out test_images_unlabelled/: 1 images"]
+    assert not layout.warnings and layout.notes == [f"left out {name}/: 1 images"]
 
 
 @pytest.mark.parametrize(("kind", "suffix", "told"), [

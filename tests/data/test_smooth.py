@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from pixelwise.data.read import read_mask
 from pixelwise.data.smooth import Smooth, find_smooth, smooth_error
@@ -54,6 +55,15 @@ def test_a_strip_between_two_classes_is_no_mixing() -> None:
     house, road = array == 0, array == 2
     array[house & (np.roll(road, 2, 1) | np.roll(road, -2, 1))] = 1
     assert find_smooth(array) is None
+
+
+@pytest.mark.parametrize("classes", [4, 5, 8, 20])
+@pytest.mark.parametrize("width", [2, 4, 6, 8, 12, 20])
+def test_steps_of_a_quantity_are_no_mixing(classes: int, width: int) -> None:
+    """Between heights 1 and 4 there are always 2 and 3."""
+    field = ndimage.gaussian_filter(np.random.default_rng(width).normal(size=(256, 256)), width)
+    steps = np.digitize(field, np.quantile(field, np.arange(1, classes) / classes))
+    assert find_smooth(steps) is None
 
 
 def test_a_class_of_outlines_is_no_mixing() -> None:

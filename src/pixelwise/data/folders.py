@@ -32,6 +32,8 @@ _OTHER = {"object", "objects", "instance", "instances", "panoptic", "depth", "un
           "predict", "prediction", "predictions", "pred", "overlay", "overlays", "preview",
           "previews"}  # fmt: skip
 
+_TO_MAP = {"scene", "scenes"}
+
 Role = Literal["image", "mask"]
 
 
@@ -125,7 +127,7 @@ def list_folders(root: Path) -> Listing:
 
 def is_told_apart(folder: Folder) -> bool:
     """Whether the names above say that the files are neither images to learn from nor masks of classes."""
-    return any(_OTHER & set(_tokens(part)) for part in folder.rest)
+    return any((_OTHER | _TO_MAP) & set(_tokens(part)) for part in folder.rest)
 
 
 def split_word(name: str) -> SplitName | None:

@@ -1,7 +1,8 @@
 """Masks whose values were mixed at borders, as smooth resizing and lossy compression do it.
 
 Between the values 1 and 4 mixing leaves a thin rim of 2 or 3, which are classes as well. Real objects that are thin,
-a pole or a strip of grass, lie between few pairs of classes; mixing makes rims between all of them.
+a pole or a strip of grass, lie between few pairs of classes; mixing makes rims between all of them. Classes that are
+steps of one quantity, as heights and severities are, have rims everywhere as well, but of every width.
 """
 
 from __future__ import annotations
@@ -21,12 +22,11 @@ _THIN = 3  # pixels across the widest rim
 _THICK = 6  # what is wider is no rim
 _OFTEN = 0.35  # of the runs of a value
 _FEW = 8  # borders between two values from which on they count
-_SHARE = (
-    0.45  # of the borders of all pairs of values; the published sets of docs/catalogue.md stay below 0.36
-)
-_SHARE_OF_ONE = (
-    0.9  # where there is one pair alone, a strip of pavement between all roads and houses is usual
-)
+_SHARE = 0.45  # of the borders of all pairs of values; published sets stay below 0.37
+_NEARLY_ALL = 0.97  # of the borders, as steps of one quantity have it
+_AREA = 9  # pixels across the narrowest area that is no rim whatever its width
+_CLEAR = 0.4  # of what lies between such areas; steps of random fields stay below 0.35
+_SHARE_OF_ONE = 0.9  # the same of one pair alone: pavement lies between most roads and houses
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,23 @@ def find_smooth(values: NDArray[Any]) -> Smooth | None:
         _SHARE if known.sum() > 1 else _SHARE_OF_ONE
     ):
         return None
+    if share > _NEARLY_ALL and _thin_alone(found[run].astype(np.int64), lengths, starts // width) < _CLEAR:
+        return None
     row, column = divmod(int(starts[first[0]]), width)
     return Smooth(share, (column, row * step + step // 2))
+
+
+def _thin_alone(values: NDArray[np.int64], lengths: NDArray[np.intp], rows: NDArray[np.intp]) -> float:
+    """Of what lies between areas whose values are not neighbours, the share that is a rim and nothing else."""
+    areas = np.flatnonzero(lengths > _AREA)
+    one, other = areas[:-1], areas[1:]
+    apart = (np.abs(values[one] - values[other]) > 1) & (rows[one] == rows[other]) & (other - one > 1)
+    one, other = one[apart], other[apart]
+    ups = np.append(0, np.cumsum(values[1:] > values[:-1]))
+    wide = np.append(0, np.cumsum(lengths > _THIN))
+    up = ups[other] - ups[one]
+    thin = ((up == 0) | (up == other - one)) & (wide[other] == wide[one + 1])
+    return float(thin.mean()) if len(thin) else 0.0
 
 
 def smooth_error(masks: Sequence[tuple[Path, Smooth]]) -> MaskError:
