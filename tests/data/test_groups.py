@@ -173,6 +173,14 @@ def test_tiles_that_touch_join_what_their_names_keep_apart(tmp_path):
     assert "touch" in found.origin and "file names" in found.origin
 
 
+def test_groups_of_a_table_have_places_too(tmp_path):
+    split = put_tiles(tmp_path, {"a": (0, 0), "b": (24, 0), "c": (500, 0)})
+    (tmp_path / "list.csv").write_text("name,scene\na,north\nb,north\nc,south\n")
+    found = find_groups(split)
+    assert found.names == ("north", "north", "south")
+    assert found.places[1][0] - found.places[0][0] == 3
+
+
 @pytest.mark.parametrize(("step", "crs"), [(9.5, 32631), (8, 0)])
 def test_tiles_apart_or_without_a_coordinate_system_tell_nothing(tmp_path, step, crs):
     split = put_tiles(tmp_path, {f"t_{k}": (step * k, 0) for k in range(4)}, crs=crs)

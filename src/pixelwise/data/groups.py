@@ -21,10 +21,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -84,10 +83,10 @@ def find_groups(split: Split, *, table: str | Path | None = None, ground: bool =
                 file=table,
                 remedy=f"give it a column of names ({NAMES[0]}) and one called group, with a row for each image",
             )
-        return found
+        return _with_places(split, found) if ground else found
     for file in sorted(split.root.glob("*.csv")) if split.root.is_dir() else ():
         if (found := _from_table(file, split)) is not None:
-            return found
+            return _with_places(split, found) if ground else found
     if split.items and all(isinstance(item, Window) for item in split.items):
         return _from_windows([item for item in split.items if isinstance(item, Window)])
     named = _from_names(split)
@@ -163,8 +162,12 @@ def _from_ground(split: Split, named: Groups) -> Groups:
     first: dict[int, int] = {}
     for number, scene in zip(grids, scenes.tolist(), strict=True):
         joined.join(first.setdefault(scene, number), number)
-    roots = [joined.root(number) for number in range(len(split))]
-    return Groups(tuple(named.names[root] for root in roots), origin, _places(grids, roots))
+    names = tuple(named.names[joined.root(number)] for number in range(len(split)))
+    return Groups(names, origin, _places(grids, names))
+
+
+def _with_places(split: Split, told: Groups) -> Groups:
+    return replace(told, places=_places(_grids(split), told.names))
 
 
 def _grids(split: Split) -> dict[int, Grid]:
@@ -183,13 +186,16 @@ def _grids(split: Split) -> dict[int, Grid]:
     return found
 
 
-def _places(grids: Mapping[int, Grid], roots: Sequence[int]) -> tuple[tuple[float, float], ...]:
+def _places(grids: Mapping[int, Grid], names: Sequence[str]) -> tuple[tuple[float, float], ...]:
     """The middle of each image within its group; empty where a group of several does not lie in one system."""
-    places = np.zeros((len(roots), 2))
-    for root, members in members_of(roots).items():
+    places = np.zeros((len(names), 2))
+    for members in members_of(names).values():
         if len(members) == 1:
             continue
-        if not all(number in grids and grids[number].crs == grids[root].crs for number in members):
+        if (
+            not all(number in grids for number in members)
+            or len({grids[number].crs for number in members}) > 1
+        ):
             return ()
         boxes = np.array([extent(grids[number]) for number in members])
         sides = np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
@@ -197,13 +203,13 @@ def _places(grids: Mapping[int, Grid], roots: Sequence[int]) -> tuple[tuple[floa
     return tuple((across, down) for across, down in places.tolist())
 
 
-def members_of(names: Sequence[Hashable]) -> dict[Any, list[int]]:
+def members_of(names: Sequence[str]) -> dict[str, list[int]]:
     """The places of each name, in their order.
 
     >>> members_of(["a", "b", "a"])
     {'a': [0, 2], 'b': [1]}
     """
-    found: dict[Any, list[int]] = {}
+    found: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         found.setdefault(name, []).append(place)
     return found
