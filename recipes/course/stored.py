@@ -128,7 +128,8 @@ def _outcome(result: Result) -> str:
     """In one phrase: a difference, what was lost, or where each curve begins and ends."""
     if "difference" in result:
         seeds = " and ".join(str(len(listed)) for listed in result["seeds"].values())
-        return f"{result['difference']:.3f}{_bounds(result['interval'])}, p {result['p']:.2g}; {seeds} seeds"
+        chance = f"p {result['p']:.2g}" if result["p"] >= 0.001 else "p below 0.001"
+        return f"{result['difference']:.3f}{_bounds(result['interval'])}, {chance}; {seeds} seeds"
     if "lost" in result:
         measure = result["measure"].replace("_", " ")
         return f"{measure} {result['before']:.3f} before, {result['after']:.3f} after"
