@@ -1,5 +1,6 @@
 # make demo   set up .venv, write the sample town, check, train, evaluate, map, report
 # make test   set up .venv with the development tools, run every check and test
+# make slow   the tests that make test leaves out: full width, whole datasets
 # make check  format, lint, types, layers
 # make cluster  the tests on a Ray cluster of two nodes, which needs another 70 MB; not part of make test
 # make bench  speed against named peers, in an environment of its own: DATA=folder with CamVid (1.5 hours more), QUICK=1 for a short one
@@ -9,13 +10,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: demo test check cluster bench clean
+.PHONY: demo test slow check cluster bench clean
 
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo.py $(DEMO)
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile
+
+slow: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu" -n 2
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .

@@ -3,7 +3,8 @@
 Counts per image are drawn from models of a test set: eight classes from 30 % of the pixels to 1 %, the rarest in one
 image of ten; how well an image is mapped varies by image and by class, large objects are mapped better, and some images
 hold claims of a class that is not there. Images are independent, or groups of five that are half alike, or the frames
-of one film, each correlated with the one before by 0.6 or 0.8. The true scores come from 400 000 images.
+of one film, each correlated with the one before by 0.6 or 0.8, or the tiles of one scene, correlated with their
+neighbours by 0.3 or 0.5 and with others by a power of that. The true scores come from 400 000 images.
 Nominal is 95 % for intervals, and 5 % for the difference of two models that are equally good and err independently
 in three quarters of the variance.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import ndtr
 
+from pixelwise.data.groups import Groups
 from pixelwise.evaluation.comparison import compare_runs
 from pixelwise.evaluation.overlaps import accuracy, frequency_weighted, score_intervals
 from pixelwise.evaluation.units import units_of
@@ -37,17 +40,19 @@ PIXELS = 172_800
 
 
 class World:
-    """Draws test sets: independent images, groups of `group`, or a film with correlation `film`."""
+    """Draws test sets: independent images, groups of `group`, a film or a scene with the correlation of neighbours."""
 
-    def __init__(self, seed: int, *, group: int = 1, film: float = 0.0) -> None:
+    def __init__(self, seed: int, *, group: int = 1, film: float = 0.0, scene: float = 0.0) -> None:
         self.rng = np.random.default_rng(seed)
-        self.group, self.film = group, film
+        self.group, self.film, self.scene = group, film, scene
+        self.mixing: NDArray[np.float64] = np.zeros((0, 0))
 
-    def names(self, images: int) -> list[str]:
+    def names(self, images: int) -> Groups:
         """The group of each image."""
-        if self.film:
-            return ["film"] * images
-        return [f"{k // self.group}" for k in range(images)]
+        if self.film or self.scene:
+            places = tuple((float(x), float(y)) for x, y in tiles(images)) if self.scene else ()
+            return Groups(("one",) * images, "given", places)
+        return Groups(tuple(f"{k // self.group}" for k in range(images)), "given")
 
     def draw(self, images: int, *, models: int = 1) -> list[NDArray[np.int64]]:
         """Counts [images, 8, 3] of some models that are equally good on the same images."""
@@ -75,10 +80,20 @@ class World:
         if self.film:
             noise[1:] *= np.sqrt(1 - self.film**2)
             noise = lfilter([1.0], [1.0, -self.film], noise, axis=0)
+        if self.scene:
+            if len(self.mixing) != images:
+                apart = np.hypot(*(tiles(images)[:, None] - tiles(images)[None]).transpose(2, 0, 1))
+                self.mixing = np.linalg.cholesky(self.scene**apart + 1e-9 * np.eye(images))
+            noise = self.mixing @ noise
         if self.group > 1:
             groups = self.rng.standard_normal((-(-images // self.group), columns))
             noise = np.sqrt(0.5) * (noise + np.repeat(groups, self.group, axis=0)[:images])
         return noise
+
+
+def tiles(images: int) -> NDArray[np.float64]:
+    """The places [images, 2] of the tiles of a scene that is about as wide as high."""
+    return np.stack(np.divmod(np.arange(images), math.ceil(math.sqrt(images))), axis=1).astype(float)
 
 
 def scored(counts: NDArray[np.int64]) -> Scores:
@@ -158,7 +173,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simulations", type=int, default=2000)
     parser.add_argument("--images", type=int, nargs="+", default=[20, 50, 200])
-    parser.add_argument("--cases", nargs="+", default=["images", "groups", "film_0.6", "film_0.8"])
+    cases = ["images", "groups", "film_0.6", "film_0.8", "scene_0.3", "scene_0.5"]
+    parser.add_argument("--cases", nargs="+", default=cases)
     parser.add_argument("--parts", nargs="+", default=["coverage", "false_alarms"])
     parser.add_argument("--out", type=Path, default=None)
     given = parser.parse_args()
@@ -167,6 +183,8 @@ def main() -> None:
         "groups": {"group": 5},
         "film_0.6": {"film": 0.6},
         "film_0.8": {"film": 0.8},
+        "scene_0.3": {"scene": 0.3},
+        "scene_0.5": {"scene": 0.5},
     }
     result = {"simulations": given.simulations}
     if given.out is not None and given.out.exists():

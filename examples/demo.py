@@ -18,10 +18,10 @@ def main(folder: Path) -> int:
     town, run, report, maps = (folder / name for name in ("town", "run", "report", "maps"))
     commands = {
         "sample": ["sample", str(town)],
-        "check": ["check", str(town)],
+        "check": ["check", str(town), "-o", str(folder / "check")],
         "train": ["train", str(town), "-o", str(run), "--config", str(RECIPE)],
-        "evaluate": ["evaluate", str(run), str(town), "-o", str(report)],
-        "predict": ["predict", str(run), str(town / "images" / "test"), "-o", str(maps)],
+        "evaluate": ["evaluate", str(run), str(town), "-o", str(report), "--thorough"],
+        "predict": ["predict", str(run), str(town / "images" / "test"), "-o", str(maps), "--label-sets"],
         "scene": ["predict", str(run), str(town / "scene" / "scene.tif"), "-o", str(maps)],
         "vectorize": ["vectorize", str(maps / "labels" / "scene.tif"), "-o", str(maps / "scene.gpkg")],
     }
@@ -35,7 +35,9 @@ def main(folder: Path) -> int:
             return status
     scores = json.loads((report / "scores.json").read_text(encoding="utf-8"))
     print(f"\nmean IoU on {scores['images']} images of towns never seen: {scores['mean_iou']:.3f}")
-    print(f"the report      {report / 'report.html'}")
+    low, high = scores["mean_iou_interval"]
+    print(f"95 % interval   {low:.3f} to {high:.3f} over {scores['interval_units_origin']}")
+    print(f"the report      {report / 'report.html'}; the data {folder / 'check' / 'check.html'}")
     print(f"the maps        {maps / 'overlay'}")
     print(f"the scene       {maps / 'labels' / 'scene.tif'}, its polygons {maps / 'scene.gpkg'}")
     print(f"how it trained  {run / 'report.html'}")

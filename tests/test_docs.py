@@ -1,6 +1,9 @@
 """The code in the docs is executed."""
 
+import os
 import re
+import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -10,7 +13,8 @@ import torch
 import pixelwise as pw
 from pixelwise.models import zoo
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 
 
 def module_of(code, name, monkeypatch):
@@ -38,3 +42,52 @@ def test_the_network_of_the_page_trains_saves_and_describes_itself(shapes, tmp_p
     facts = pw.describe(model, size=(64, 64))
     assert facts.parameters == sum(p.numel() for p in model.parameters())
     assert {row.name for row in zoo.entries()} >= {"tiny", "sum"}
+
+
+def added_by_the_page(root):
+    """A copy of the package and its tests, with the page's two files and rows."""
+    for folder in ("src", "tests"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    text = (DOCS / "new_network.md").read_text()
+    places = re.findall(r"`(src/pixelwise/models/\S+\.py)`:\n\n```python\n(.*?)```", text, re.DOTALL)
+    zoo_file = root / "src/pixelwise/models/zoo.py"
+    rows = re.findall(r"under `(\w+)`, with its import:\n\n```\n(.*)\n    (.*)\n```", text)
+    assert len(places) == len(rows) == 2
+    for place, code in places:
+        (root / place).write_text(code)
+    for table, line, row in rows:
+        code = zoo_file.read_text().replace(
+            "from pixelwise.models.segmenter", f"{line}\nfrom pixelwise.models.segmenter", 1
+        )
+        zoo_file.write_text(
+            re.sub(rf"^({table}: .*{{)$", rf"\1\n    {row}", code, count=1, flags=re.MULTILINE)
+        )
+    return [root / place for place, _ in places]
+
+
+def test_the_page_is_all_that_the_contract_asks_of_a_new_network(tmp_path):
+    files = added_by_the_page(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+    checks = [
+        (
+            "pytest",
+            "tests/models",
+            "-k",
+            "sum or tiny",
+            "-m",
+            "not slow and not peers",
+            "-x",
+        ),
+        ("ruff", "check", "--config", str(tmp_path / "pyproject.toml"), *map(str, files)),
+    ]
+    for check in checks:
+        done = subprocess.run(
+            [sys.executable, "-m", *check],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

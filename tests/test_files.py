@@ -1,5 +1,7 @@
 """The one writer: complete or not at all, also when the disk is full or another process holds the folder."""
 
+import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -104,6 +106,12 @@ def test_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="Out of range"):
         write_json(tmp_path / "a.json", {"x": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_names_that_are_no_utf8_come_back_from_json(tmp_path):
+    name = os.fsdecode(b"\xff\xfe.png")
+    write_json(tmp_path / "a.json", {"file": name, "other": "łódź"})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"file": name, "other": "łódź"}
 
 
 def test_lines_are_appended(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -9,6 +10,8 @@ def main() -> None:
     """Run the command line; 0 done, 1 findings, 2 an error of ours, 130 interrupted."""
     from pixelwise.cli.app import run
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files that are no UTF-8, as on standard error
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
 from pixelwise.errors import OutputError
 
 LOCK_NAME = ".pixelwise.lock"
+_PIECE = 1 << 20
 
 
 @contextmanager
@@ -50,9 +52,18 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_stream(path: str | Path, stream: IO[bytes]) -> None:
+    """Write what is left of an open file to `path`, a piece at a time, or leave `path` untouched."""
+    with replacing(path) as temporary, temporary.open("wb") as target:
+        shutil.copyfileobj(stream, target, _PIECE)
+
+
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, or leave `path` untouched."""
-    write_bytes(path, text.encode())
+    r"""Write `text` as UTF-8 to `path`, or leave `path` untouched.
+
+    Bytes of file names that are no UTF-8 are written as `\udcff`, which is what JSON reads back.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> None:

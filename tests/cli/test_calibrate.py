@@ -24,7 +24,7 @@ from pixelwise.evaluation.temperature import (
     true_probabilities,
 )
 from pixelwise.infer.predictor import Running, predict, predict_with_confidence
-from pixelwise.models.bundle import load, save
+from pixelwise.models.bundle import BundleFacts, load, save
 from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.zoo import build
 from pixelwise.training import train
@@ -156,6 +156,30 @@ def test_a_bundle_is_calibrated_and_its_labels_stay(model, shapes, tmp_path, cap
             counter.add(sample.labels, labels, confidence, shares)
         errors.append(counter.scores().ece)
     assert errors[1] < errors[0] / 2  # random answers: the network was far too sure
+
+
+def test_nothing_is_promised_on_images_that_the_model_knows(shapes, tmp_path, capsys):
+    torch.manual_seed(0)
+    net = build("unet", classes=["ground", "box", "disc"], options=NetworkOptions(decoder_channels=(8, 8)))
+    facts = BundleFacts(split={"train": ["shape0_train", "one that is not there"]})
+    model, out = save(net, tmp_path / "net.safetensors", facts=facts), tmp_path / "new.safetensors"
+    # a share that six images are enough for
+    call = ["calibrate", str(model), str(shapes), "-o", str(out), "--split", "train", "--share", "0.5"]
+    assert run([*call, "--json"]) == 0
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)
+    assert told["calibration"]["set_threshold"] is None
+    assert "was trained on 1 of these 6 images" in told["warnings"][0] and "no label sets" in printed.err
+    report = ["--no-check", "-o", str(tmp_path / "e"), "--json"]
+    assert run(["evaluate", str(out), str(shapes), "--split", "train", *report]) == 0
+    warned = json.loads(capsys.readouterr().out)["warnings"]
+    assert "temperatures were fitted on 6 images of a train split" in warned[1]
+    page = (tmp_path / "e" / "report.html").read_text()
+    assert "after temperatures fitted on the train split)" in page
+    save(net, model)
+    assert run([*call, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["calibration"]["set_threshold"] is not None and told["warnings"] == []
 
 
 def test_true_probabilities_are_those_of_the_calibrated_network(model, shapes):

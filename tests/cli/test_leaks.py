@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,15 @@ from scipy import ndimage
 
 import pixelwise as pw
 from pixelwise.cli.app import run
+from pixelwise.data.groups import find_groups
 from pixelwise.errors import DataError
-from pixelwise.metrics.overlap import scores_from_confusion
+from pixelwise.evaluation.comparison import compare_runs
 from pixelwise.models.bundle import BundleFacts, save
-from pixelwise.review.leakcost import arranged, scattered, unpaired_interval
+from pixelwise.models.interfaces import NetworkOptions
+from pixelwise.review.leakcost import arranged, scattered
 from pixelwise.training.fingerprints import fingerprint_of
+
+NARROW = NetworkOptions(encoder_width=0.125)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +62,18 @@ def test_check_prints_leaks_and_writes_a_split_that_is_read(
     data = pw.open_dataset(films, split=str(table))
     homes = {name: split for split, names in data.split_names().items() for name in names}
     assert homes["film7_0"] == homes["film0_2"] == homes["film0_0"] == homes["film7_2"]
+
+
+def test_the_page_and_the_file_of_a_check_hold_the_leaks(films: Path, tmp_path: Path) -> None:
+    assert run(["check", str(films), "--leaks", "-o", str(tmp_path)]) == 0
+    stored = json.loads((tmp_path / "check.json").read_text())["leaks"]
+    assert stored["pairs"]["near duplicate"] == 1 and stored["proposed"].keys() == {"train", "val", "test"}
+    page = (tmp_path / "check.html").read_text()
+    assert "Leaks between the splits" in page and "near duplicate" in page and "Proposed split" in page
+    assert re.search(r"film7_0 .*?\(train\).*? and film0_2 .*?\(test\).*?similarity", page, re.DOTALL)
+    assert run(["check", str(films), "-o", str(tmp_path)]) == 0
+    assert "Leaks between" not in (tmp_path / "check.html").read_text()
+    assert "leaks" not in json.loads((tmp_path / "check.json").read_text())
 
 
 def test_without_leaks_nothing_but_the_cheap_warning_is_told(
@@ -122,6 +139,15 @@ def test_leakcost_trains_twice_and_scores_the_same_images(
     assert told["trained"] == 15 and len(told["images"]) == 3 and len(set(told["steps"])) == 1
     assert told["flattery"] == pytest.approx(told["by_chance"] - told["by_groups"])
     data = pw.open_dataset(films, split=str(table))
+    scored = [
+        pw.evaluate(pw.load(out / arm / "model.safetensors"), arranged(data)["apart"].test)
+        for arm in ("apart", "mixed")
+    ]
+    judge = compare_runs(scored[:1], scored[1:], find_groups(arranged(data)["apart"].test))
+    assert told["interval"] == pytest.approx(judge.mean_iou.interval)
+    assert told["interval_units_origin"] == judge.units.origin and "groups" in judge.units.origin
+    assert not told["interval_reliable"] and not told["flattery_interval_reliable"]
+    assert "fewer than 50 independent images" in told["interval_notes"][0]
     for arm, key in (("chance", "by_chance"), ("apart", "by_groups")):
         model = pw.load(out / arm / "model.safetensors")
         here = scattered(data, 0).test if arm == "chance" else data.test
@@ -140,18 +166,6 @@ def test_a_split_by_chance_has_the_same_sizes_and_other_images(films: Path) -> N
     assert torn, "films lie on both sides"
 
 
-def test_the_interval_of_two_sets_of_images_is_that_of_the_difference_of_means() -> None:
-    rng = np.random.default_rng(1)
-    one, two = rng.normal(0.6, 0.1, 200), rng.normal(0.5, 0.1, 300)
-    matrix = np.eye(2, dtype=np.int64)
-    first, second = (
-        scores_from_confusion(matrix, ["a", "b"], image_mean_iou=values) for values in (one, two)
-    )
-    low, high = unpaired_interval(first, second)
-    middle, half = one.mean() - two.mean(), 1.96 * np.sqrt(one.var() / 200 + two.var() / 300)
-    assert (low, high) == pytest.approx((middle - half, middle + half), abs=0.002)
-
-
 def test_predict_warns_of_swapped_bands(
     films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,3 +182,27 @@ def test_predict_warns_of_swapped_bands(
     assert run([*call, "--no-shift-check"]) == 0
     printed = capsys.readouterr()
     assert "warning" not in printed.err and "shift" not in json.loads(printed.out)
+
+
+def test_a_thorough_evaluation_has_its_sections_in_page_and_file(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = pw.build("unet", encoder="unet", classes=["ground", "roof"], options=NARROW).eval()
+    net.facts = BundleFacts(dtype="uint8", fingerprint=fingerprint_of(net, pw.open_dataset(films)))
+    model = save(net, tmp_path / "net.safetensors")
+    call = ["evaluate", str(model), str(films), "-o", str(tmp_path / "out"), "--no-check"]
+    assert run([*call, "--thorough"]) == 0, capsys.readouterr().err
+    more = json.loads((tmp_path / "out" / "report.json").read_text())["more"]
+    assert set(more) == {"flips", "shift", "leaks", "next"}  # label sets take a calibrated model
+    assert more["leaks"]["pairs"]["near duplicate"] == 1 and more["shift"]["looked_at"] == 3
+    page = (tmp_path / "out" / "report.html").read_text()
+    for heading in (
+        "Looked at twice",
+        "Leaks between the splits",
+        "Are these images like",
+        "What to label next",
+    ):
+        assert f"<h2>{heading}" in page
+    assert "Label sets" not in page and 'src="http' not in page
+    assert run(call) == 0
+    assert "Looked at twice" not in (tmp_path / "out" / "report.html").read_text()

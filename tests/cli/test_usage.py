@@ -1,10 +1,14 @@
 """What the command line says when it is mistyped, and what it says comes next."""
 
+import io
 import json
+import os
 import shlex
+import sys
 
 import pytest
 
+from pixelwise.__main__ import main
 from pixelwise.cli.app import run
 from pixelwise.cli.terms import spell
 
@@ -57,3 +61,19 @@ def test_names_with_spaces_are_quoted_in_what_comes_next(tmp_path):
         "check",
         str(tmp_path / "a b; c"),
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_names_that_are_no_utf8_are_printed(shapes, tmp_path, monkeypatch, options):
+    """The standard output of a terminal takes UTF-8 alone."""
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.symlink_to(shapes)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "argv", ["pixelwise", "check", str(folder), *options])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    out.flush()
+    text = out.buffer.getvalue().decode()
+    assert str(folder) in (json.loads(text)["root"] if options else text.replace("\\udcff", "\udcff"))

@@ -102,7 +102,7 @@ def tree(root: Path) -> str:
     """A digest over names, kinds and contents of all that lies below a folder; pipes and devices are not read."""
     total = hashlib.sha256()
     for path in sorted(root.rglob("*")):
-        total.update(str(path.relative_to(root)).encode())
+        total.update(os.fsencode(path.relative_to(root)))
         total.update(str(path.lstat().st_mode).encode())
         if path.is_symlink():
             total.update(str(path.readlink()).encode())

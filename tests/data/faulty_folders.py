@@ -33,6 +33,23 @@ def renamed_copy(stem: str) -> Plant:
     return plant
 
 
+def unread(suffix: str, *kinds: str) -> Plant:
+    """Image b, mask b or both under a name whose suffix is not read."""
+
+    def plant(root: Path) -> None:
+        for kind in kinds or ("images", "masks"):
+            (root / kind / "b.png").rename(root / kind / f"b{suffix}")
+
+    return plant
+
+
+def deep(root: Path) -> None:
+    for kind in ("images", "masks"):
+        folder = root / kind / "1/2/3/4/5/6"
+        folder.mkdir(parents=True)
+        (root / kind / "b.png").rename(folder / "b.png")
+
+
 def normal_forms(root: Path) -> None:
     for form in ("NFC", "NFD"):
         name = unicodedata.normalize(form, "é") + ".png"
@@ -69,10 +86,28 @@ def empty_split(root: Path) -> None:
     (root / "masks/test").mkdir()
 
 
+def no_train(root: Path) -> None:
+    _into_splits(root)
+    for kind in ("images", "masks"):
+        (root / kind / "train").rename(root / kind / "test")
+
+
 def same_in_splits(root: Path) -> None:
     _into_splits(root)
     shutil.copyfile(root / "images/train/b.png", root / "images/val/e.png")
     shutil.copyfile(root / "masks/train/b.png", root / "masks/val/e.png")
+
+
+def same_ground(root: Path) -> None:
+    """GeoTIFFs of a square of ground with other pixels, the one of val half a picture east of that of train."""
+    from pixelwise.geo.raster import write_geotiff
+
+    _into_splits(root)
+    for split, east in (("train", 0), ("val", 24)):
+        place = {"origin": (500_000 + east, 5_000_000), "pixel_size": 1.0, "crs": "EPSG:32631"}
+        shown = labels(split)
+        write_geotiff(root / f"images/{split}/{split}.tif", picture(shown, split), **place)
+        write_geotiff(root / f"masks/{split}/{split}.tif", shown, **place)
 
 
 def archive(kind: str) -> Callable[[Path], Path]:
@@ -91,7 +126,12 @@ def archive(kind: str) -> Callable[[Path], Path]:
 
 
 def arrays(
-    *, pickled: bool = False, cut: bool = False, huge: bool = False, changed: bool = False
+    *,
+    pickled: bool = False,
+    cut: bool = False,
+    huge: bool = False,
+    changed: bool = False,
+    value: float | None = None,
 ) -> Callable[[Path], Path]:
     def plant(root: Path) -> Path:
         folder = root.parent / "arrays"
@@ -99,6 +139,9 @@ def arrays(
         path = folder / "a.npz"
         pictures = np.stack([picture(labels(name), name) for name in "abcdef"])
         truth = np.stack([labels(name) for name in "abcdef"])
+        if value is not None:
+            pictures = pictures.astype(np.float32)
+            pictures[1, 3, 5] = value
         if pickled:
             np.savez(path, images=np.array([{"a": 1}], dtype=object), labels=np.zeros(1, np.uint8))
         elif huge:

@@ -183,7 +183,7 @@ def frames(form: str) -> Plant:
     return plant
 
 
-def floats(value: float, declared: str = "") -> Plant:
+def floats(value: float, declared: str = "", suffix: str = ".tif") -> Plant:
     """All images as float TIFF; one pixel of b, of label 0, holds `value`."""
 
     def plant(root: Path) -> None:
@@ -193,9 +193,36 @@ def floats(value: float, declared: str = "") -> Plant:
                 array[3, 5] = value
             path.unlink()
             tags = [(42113, "s", 0, declared, True)] if declared else []
-            tifffile.imwrite(path.with_suffix(".tif"), array, photometric="rgb", extratags=tags)
+            tifffile.imwrite(path.with_suffix(suffix), array, photometric="rgb", extratags=tags)
 
     return plant
+
+
+def declared(dtype: Any, value: int, suffix: str = ".tif") -> Plant:
+    """All images as TIFF of integers that declare `value` empty; one pixel of b has it in all bands, one in one."""
+
+    def plant(root: Path) -> None:
+        for path in sorted((root / "images").iterdir()):
+            array = np.asarray(Image.open(path)).astype(dtype)
+            if path.stem == "b":
+                array[3, 5] = value
+                array[4, 5, 1] = value
+            path.unlink()
+            tags = [(42113, "s", 0, str(value), True)]
+            tifffile.imwrite(path.with_suffix(suffix), array, photometric="rgb", extratags=tags)
+
+    return plant
+
+
+def white(root: Path) -> None:
+    """All images grey; b is a TIFF in which 0 is white."""
+    for path in sorted((root / "images").iterdir()):
+        grey = np.asarray(Image.open(path).convert("L"))
+        if path.stem == "b":
+            path.unlink()
+            tifffile.imwrite(path.with_suffix(".tif"), 255 - grey, photometric="miniswhite")
+        else:
+            save(path, grey)
 
 
 def resized(height: int, width: int) -> Plant:

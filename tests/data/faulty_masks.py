@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,18 @@ def tiff_mask(
     return plant
 
 
+def packed_mask(scheme: str, dtype: Any = np.uint8, **options: Any) -> Plant:
+    """Mask b as a TIFF of a compression that may lose values."""
+
+    def plant(root: Path) -> None:
+        (root / M).unlink()
+        array = labels("b").astype(dtype)
+        path = root / "masks/b.tif"
+        tifffile.imwrite(path, array, compression=scheme, tile=(16, 16), compressionargs=options)
+
+    return plant
+
+
 def wide(values: str) -> Plant:
     def plant(root: Path) -> None:
         for path in sorted((root / "masks").iterdir()):
@@ -114,6 +127,44 @@ def smoothed(root: Path) -> None:
         if path.stem == "b":
             kind = kind.resize((24, 20), Image.Resampling.BICUBIC).resize((48, 40), Image.Resampling.BICUBIC)
         kind.save(path)
+
+
+def patches(name: str, classes: int, size: int = 160) -> NDArray[np.uint8]:
+    """Rectangles of classes that follow one another in number."""
+    rng = np.random.default_rng([5, *name.encode()])
+    array = np.zeros((size, size), np.uint8)
+    for _ in range(30):
+        top, left = rng.integers(0, size - 20, 2)
+        height, width = rng.integers(15, 60, 2)
+        array[top : top + height, left : left + width] = rng.integers(0, classes)
+    return array
+
+
+def mixed(change: Callable[[Image.Image], Image.Image]) -> Plant:
+    """Larger pairs of six classes, mask b changed."""
+
+    def plant(root: Path) -> None:
+        for name in "abcdef":
+            array = patches(name, 6)
+            noise = np.random.default_rng(list(name.encode())).integers(0, 9, array.shape, np.uint8)
+            save(root / f"images/{name}.png", np.dstack([array * 30 + noise] * 3))
+            save(root / f"masks/{name}.png", array)
+        kind = change(Image.fromarray(patches("b", 6)))
+        save(root / M, np.asarray(kind).clip(0, 5))
+        classes("[ground, roof, road, tree, water, soil]")(root)
+
+    return plant
+
+
+def halved_and_back(kind: Image.Image) -> Image.Image:
+    small = kind.resize((kind.width // 2, kind.height // 2), Image.Resampling.BILINEAR)
+    return small.resize(kind.size, Image.Resampling.BILINEAR)
+
+
+def through_jpeg(kind: Image.Image) -> Image.Image:
+    stream = io.BytesIO()
+    kind.save(stream, "JPEG", quality=90)
+    return Image.open(stream)
 
 
 def only_in_val(root: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import unicodedata
 import zipfile
 from collections.abc import Callable
@@ -22,6 +23,7 @@ import faulty_masks as m
 import numpy as np
 import pytest
 import tifffile
+from faulty import labels, picture, save
 
 from pixelwise.data import read
 from pixelwise.data.check import CheckReport, check_dataset
@@ -58,6 +60,7 @@ IMG = [
     V("IMG-02", "bit flipped in the pixels of a PNG", i.flip(B, -40), "error unreadable b.png"),
     *(V("IMG-03", f"orientation {n} in both", i.oriented(n), "ok", (0, 1, 2)) for n in range(1, 9)),
     V("IMG-03", "orientation 6, mask not turned", i.oriented(6, mask=False), "error mask-size b.png"),
+    V("IMG-03", "orientation 3, mask without a tag", i.oriented(3, mask=False), "warning mask-turned b.png", (0, 1, 2)),
     V("IMG-04", "16-bit grey", i.all_images(i.sixteen(1)), "ok", (0, 1, 2)),
     V("IMG-05", "16-bit colours", i.all_images(i.sixteen(3)), "ok", (0, 1, 2)),
     V("IMG-06", "RGBA", i.all_images(i.mode("RGBA")), "warning image-alpha a.png", (0, 1, 2)),
@@ -66,6 +69,7 @@ IMG = [
     V("IMG-07", "CMYK JPEG", i.image("b.jpg", "CMYK", "JPEG"), "ok", (0, 1, 2)),
     V("IMG-07", "1 bit", i.all_images(i.mode("1")), "ok", (0, 1, 2)),
     V("IMG-07", "palette", i.image("b.png", "P", "PNG"), "ok", (0, 1, 2)),
+    V("IMG-07", "0 is white in one TIFF", i.white, "warning image-white b.tif", (0, 1, 2)),
     V("IMG-07", "CMYK TIFF", i.image("b.tif", "CMYK", "TIFF"), "error unreadable b.tif"),
     V("IMG-07", "YCbCr TIFF", i.tiff("images/b.tif", bands=3, photometric="ycbcr"), "error unreadable b.tif"),
     V("IMG-08", "one grey among colours", i.image("b.png", "L", "PNG"), "error image-kinds b.png"),
@@ -86,6 +90,12 @@ IMG = [
     V("IMG-15", "float with -9999", i.floats(-9999.0), "error image-blank b.tif"),
     V("IMG-15", "-9999 declared", i.floats(-9999.0, declared="-9999"), "ok", (0, 1, 2, 255)),
     V("IMG-15", "NaN declared", i.floats(float("nan"), declared="nan"), "ok", (0, 1, 2, 255)),
+    V("IMG-15", "-9999 declared in a TIFF named .png", i.floats(-9999.0, "-9999", ".png"),
+      "warning file-name a.png", (0, 1, 2, 255)),
+    V("IMG-15", "0 declared, 8 bit", i.declared(np.uint8, 0), "ok", (0, 1, 2, 255)),
+    V("IMG-15", "65535 declared, 16 bit", i.declared(np.uint16, 65535), "ok", (0, 1, 2, 255)),
+    *(V("IMG-15", f"{value} in arrays", d.arrays(value=value), f"error {code} a.npz")
+      for value, code in ((float("nan"), "image-number"), (float("inf"), "image-number"), (-9999.0, "image-blank"))),
     *(V("IMG-16", f"{h} x {w}", i.resized(h, w), "ok", None) for h, w in ((1, 1), (1, 500), (31, 33))),
     V("IMG-16", "no area", i.no_area, "error unreadable b.png"),
     V("IMG-17", "one colour", i.constant, "warning image-constant b.png", (0, 1, 2)),
@@ -94,7 +104,8 @@ IMG = [
     *(V("IMG-18", f"named {name}", i.image(name, "RGB", form), "ok", (0, 1, 2))
       for name, form in (("b.PNG", "PNG"), ("b.TIF", "TIFF"), ("b.jpeg", "JPEG"), ("b.jfif", "JPEG"))),
     *(V("IMG-19", f"named {name[:12]!r}", i.renamed(name), "ok", None)
-      for name in ("łódź", "a b", unicodedata.normalize("NFD", "é"), "x" * 240, "-rf", "%s{}", "a'b\"c", "<b>")),
+      for name in ("łódź", "a b", unicodedata.normalize("NFD", "é"), "x" * 240, "-rf", "%s{}", "a'b\"c", "<b>",
+                   *(["\udcff\udcfe"] if sys.platform == "linux" else []))),  # no UTF-8
     V("IMG-20", "BMP, stored as BGR", i.image("b.bmp", "RGB", "BMP"), "ok", (0, 1, 2)),
 ]  # fmt: skip
 MSK = [
@@ -111,7 +122,17 @@ MSK = [
     V("MSK-05", "JPEG named .png", m.mask_as("b.png", "JPEG"), "error mask-lossy b.png"),
     V("MSK-05", "lossy WebP", m.mask_as("b.webp", "WEBP"), "error mask-lossy b.webp"),
     V("MSK-05", "JPEG in a TIFF", m.tiff_mask(compression="jpeg"), "error mask-lossy b.tif"),
+    *(V("MSK-05", f"{name} in a TIFF {options}", m.packed_mask(name, **options), "error mask-lossy b.tif")
+      for name, options in (
+          ("jpeg2000", {"level": 40}), ("jpegxr", {"level": 50}), ("jpegxl", {"level": 80}), ("lerc", {"level": 2.0}),
+          ("lerc", {"level": 2.0, "compression": "deflate"}), ("lerc", {"level": 2.0, "compression": "zstd"}),
+          ("lerc", {"level": 0.1, "dtype": np.float32}))),
+    *(V("MSK-05", f"LERC without loss {options}", m.packed_mask("lerc", level=0, **options), "ok", (0, 1, 2))
+      for options in ({}, {"compression": "deflate"}, {"compression": "zstd"}, {"dtype": np.float32})),
+    V("MSK-05", "JPEG saved as PNG, classes next to one another", m.mixed(m.through_jpeg),
+      "warning mask-smooth b.png"),
     V("MSK-06", "resized with a smooth filter", m.smoothed, "error mask-value b.png"),
+    V("MSK-06", "the same, classes next to one another", m.mixed(m.halved_and_back), "warning mask-smooth b.png"),
     V("MSK-07", "transposed", m.mask_array(lambda a: a.T), "error mask-size b.png"),
     V("MSK-07", "off by one", m.mask_array(lambda a: a[:-1]), "error mask-size b.png"),
     V("MSK-07", "half size", m.mask_array(lambda a: a[::2, ::2]), "error mask-size b.png"),
@@ -156,6 +177,12 @@ MSK = [
 DAT = [
     V("DAT-01", "image without mask", f.remove(M), "error lone-image b.png"),
     V("DAT-01", "mask without image", f.remove(B), "error lone-mask b.png"),
+    V("DAT-01", "a pair of .ppm", d.unread(".ppm"), "warning passed-over b.ppm", (0, 1, 2)),
+    V("DAT-01", "a pair without suffix", d.unread(""), "warning passed-over b", (0, 1, 2)),
+    V("DAT-01", "a pair seven folders deep", d.deep, "warning passed-over 6", (0, 1, 2)),
+    V("DAT-01", "a third folder of images", lambda root: save(root / "more/x.png", picture(labels("x"), "x")),
+      "warning passed-over x.png", (0, 1, 2)),
+    V("DAT-01", "a .jp2 image", d.unread(".jp2", "images"), "error lone-mask b.png"),
     V("DAT-02", "a.jpg and a.png", i.image("b.jpg", "RGB", "JPEG", keep=True), "error name-clash b.jpg"),
     V("DAT-03", "1, 2, 10 with masks 01, 02, 10", d.numbered, "error lone-image 1.png"),
     V("DAT-04", "what systems leave behind", d.junk, "ok", (0, 1, 2)),
@@ -166,7 +193,9 @@ DAT = [
     V("DAT-06", "one pair", d.emptied(1), "ok", (0, 1, 2)),
     V("DAT-06", "two pairs", d.emptied(2), "ok", (0, 1, 2)),
     V("DAT-06", "empty test folder", d.empty_split, "ok", None),
+    V("DAT-06", "no training images", d.no_train, "error split-empty data", trained=False),
     V("DAT-07", "one image in train and val", d.same_in_splits, "warning split-copy *", None),
+    V("DAT-07", "one ground in train and val", d.same_ground, "warning split-ground train.tif", None),
     V("DAT-08", "link out of the folder", f.link_outside, "warning link-outside b.png", (0, 1, 2)),
     V("DAT-08", "link to itself", f.link(B, "b.png"), "error unreadable b.png"),
     V("DAT-08", "dangling link", f.link(B, "nowhere.png"), "error unreadable b.png"),

@@ -67,6 +67,14 @@ def test_many_findings_of_one_code_are_counted(town: Path) -> None:
     assert "21 errors, 1 warning" in text
 
 
+def test_a_split_without_training_images_is_not_ready(town: Path, tmp_path: Path) -> None:
+    table = tmp_path / "splits.csv"
+    table.write_text("name,split\ni0,test\n")
+    report = check_dataset(town, split=table)
+    assert [finding.problem.code for finding in report.errors] == ["split-empty"]
+    assert "ready to train" not in render(report)
+
+
 def test_everything_wrong_in_one_pass(town: Path, write_image: Writer, write_mask: Writer) -> None:
     images, masks = town / "images", town / "masks"
     write_image("images/lone.png")

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from pixelwise.data import photos
+from pixelwise.data.check import check_dataset
 from pixelwise.data.classfile import parse_document
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.items import Pair
@@ -178,6 +180,18 @@ def test_segmentation_from_arrays(tmp_path: Path) -> None:
     assert class_counts(data.train).pixels.tolist() == [4, 4, 4]
 
 
+def test_numbers_in_arrays_that_are_no_measurements(tmp_path: Path) -> None:
+    images = np.ones((3, 4, 5, 2), np.float32)
+    images[1, 2, 3, 1] = np.nan
+    np.savez(tmp_path / "train.npz", images=images, labels=np.zeros((3, 4, 5), np.uint8))
+    data = open_dataset(tmp_path, split={"train": [f"train/00000{row}" for row in range(3)]})
+    assert data.train[0].image.shape == (4, 5, 2)
+    with pytest.raises(
+        DataError, match=r"images\[1\]: 1 pixels are NaN or infinite \(first at row 2, column 3\)"
+    ):
+        data.train[1]
+
+
 def test_arrays_that_change_are_read_again(tmp_path: Path) -> None:
     for value in (1, 2):
         np.savez(
@@ -215,6 +229,36 @@ def test_statistics_equal_numpy(write_pairs: Writer, write_image: Writer) -> Non
     labels = np.stack([sample.labels for sample in train])
     assert counts.pixels.tolist() == [(labels == 0).sum(), (labels == 1).sum()]
     assert (counts.ignored, counts.total) == ((labels == 255).sum(), labels.size)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("uint8", 0), ("uint16", 65535), ("int16", -32768), ("float32", -9999)]
+)
+def test_pixels_declared_empty_count_nowhere(write_pairs: Writer, dtype: str, nodata: int) -> None:
+    root = write_pairs("a", "b", values=(0, 1))
+    rng = np.random.default_rng(5)
+    kept = []
+    for name in "ab":
+        image = rng.integers(1, 200, (6, 8, 3)).astype(dtype)
+        image[:2] = nodata  # sixteen pixels
+        if nodata >= 0:
+            image[4, 4, 1] = nodata  # in one band: a measurement
+        (root / f"images/{name}.png").unlink()
+        tags = [(42113, "s", 0, str(nodata), True)]
+        tifffile.imwrite(root / f"images/{name}.tif", image, photometric="rgb", extratags=tags)
+        kept.append(image[2:].reshape(-1, 3))
+    data = open_dataset(root, split={"train": ["a", "b"]})
+    for index, sample in enumerate(data.train):
+        assert (sample.labels[:2] == 255).all() and (sample.labels[2:] != 255).all()
+        assert np.array_equal(data.train.labels(index), sample.labels)
+        assert not sample.image[:2].any() and np.array_equal(sample.image[2:].reshape(-1, 3), kept[index])
+    pixels = np.concatenate(kept).astype(float)
+    values = normalization(data.train)
+    assert np.allclose(values.mean, pixels.mean(axis=0)) and np.allclose(values.std, pixels.std(axis=0))
+    report = check_dataset(root, split={"train": ["a", "b"]})
+    assert report.ok and report.normalization == values and report.ignored == 32
+    assert "32 pixels without data (as declared) count nowhere: 2 (a.tif, b.tif)" in report.notes
+    assert all(band.low >= 0 for band in report.histograms)
 
 
 def test_a_constant_band_does_not_divide_by_zero(write_pairs: Writer) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -132,6 +134,57 @@ def test_a_large_scene_falls_into_blocks_of_windows():
         block = f"/{item.box.top // 256}-{item.box.left // 256}" if item.image.name == "big.tif" else ""
         assert group == item.image.name + block
     assert set(group_names(replace(split, items=split.items[48:]))) == {"small.tif"}
+
+
+def put_tiles(root, places, *, size=16, crs=32631):
+    """GeoTIFFs of 0.5 m pixels, each with its upper left corner at (x, y) of a UTM zone; without one where crs is 0."""
+    items = []
+    for name, (x, y) in places.items():
+        path = root / f"{name}.tif"
+        keys = (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, crs) if crs else (1, 1, 0, 1, 1024, 0, 1, 0)
+        tags = [
+            (33550, "d", 3, (0.5, 0.5, 0.0), False),
+            (33922, "d", 6, (0.0, 0.0, 0.0, x, y, 0.0), False),
+            (34735, "H", len(keys), keys, False),
+        ]
+        tifffile.imwrite(path, np.zeros((size, size), np.uint8), extratags=tags)
+        items.append(Pair(path, path, name))
+    return replace(split_of([]), items=tuple(items), root=root)
+
+
+def test_tiles_that_touch_are_of_one_scene_whatever_their_names(tmp_path):
+    """Two towns of 2 x 2 and 1 x 2 tiles of 8 m, a tile that overlaps the second town, and one that lies alone."""
+    places = {
+        "test_000": (0, 0), "test_001": (8, 0), "test_002": (0, -8), "test_003": (8.2, -8),
+        "test_004": (500, 0), "test_005": (508, 0), "test_006": (514, 3), "test_007": (530, 0),
+    }  # fmt: skip
+    found = find_groups(put_tiles(tmp_path, places))
+    assert found.names == ("test_000",) * 4 + ("test_004",) * 3 + ("test_007",)
+    assert found.origin == "GeoTIFF tiles that touch or overlap"
+    across, down = zip(*found.places[:3], strict=True)
+    assert (across[1] - across[0], down[1] - down[0]) == (1, 0)
+    assert (across[2] - across[0], down[2] - down[0]) == (0, 1)
+
+
+def test_tiles_that_touch_join_what_their_names_keep_apart(tmp_path):
+    places = {"a1_1": (0, 0), "a1_2": (100, 0), "b1_1": (8, 0), "b1_2": (200, 0), "c1_1": (300, 0)}
+    found = find_groups(put_tiles(tmp_path, places))
+    assert found.names == ("a1",) * 4 + ("c1",)
+    assert "touch" in found.origin and "file names" in found.origin
+
+
+def test_groups_of_a_table_have_places_too(tmp_path):
+    split = put_tiles(tmp_path, {"a": (0, 0), "b": (24, 0), "c": (500, 0)})
+    (tmp_path / "list.csv").write_text("name,scene\na,north\nb,north\nc,south\n")
+    found = find_groups(split)
+    assert found.names == ("north", "north", "south")
+    assert found.places[1][0] - found.places[0][0] == 3
+
+
+@pytest.mark.parametrize(("step", "crs"), [(9.5, 32631), (8, 0)])
+def test_tiles_apart_or_without_a_coordinate_system_tell_nothing(tmp_path, step, crs):
+    split = put_tiles(tmp_path, {f"t_{k}": (step * k, 0) for k in range(4)}, crs=crs)
+    assert find_groups(split).origin == "each image by itself"
 
 
 def test_real_datasets(shared_data):

@@ -246,6 +246,60 @@ def test_folders_that_are_no_dataset(tmp_path: Path, write_image: Writer, write_
         find_pairs(tmp_path / "alone")
 
 
+def test_what_is_passed_over_is_told(write_pairs: Writer, write_image: Writer) -> None:
+    root = write_pairs("a", "b", "c", "d")
+    for name in "bc":
+        for kind in ("images", "masks"):
+            (root / kind / f"{name}.png").rename(root / kind / f"{name}.ppm")
+    write_image("more/x.png")
+    write_image("images/1/2/3/4/5/6/y.png")
+    for name in (
+        "README",
+        "LICENSE.txt",
+        "classes.yaml",
+        "table.csv",
+        "images/a.png.aux.xml",
+        "images/a.pgw",
+    ):
+        (root / name).write_text("x")
+    layout = find_pairs(root)
+    (warning,) = layout.warnings
+    assert [item.name for item in layout.items] == ["a", "d"] and not layout.problems
+    assert warning.code == "passed-over" and warning.count == 6
+    assert warning.found == (
+        "passed over: 4 .ppm (images/b.ppm, images/c.ppm, masks/b.ppm ...); 1 images in more/ (x.png); "
+        "1 folders more than 6 deep (images/1/2/3/4/5/6/)"
+    )
+
+
+@pytest.mark.parametrize("name", ["test_images_unlabelled", "SegmentationObject", "scene"])
+def test_a_folder_that_says_what_it_is_gives_a_note(
+    write_pairs: Writer, write_image: Writer, name: str
+) -> None:
+    root = write_pairs("a")
+    write_image(f"{name}/x.png")
+    layout = find_pairs(root)
+    assert not layout.warnings and layout.notes == [f"left out {name}/: 1 images"]
+
+
+@pytest.mark.parametrize(("kind", "suffix", "told"), [
+    ("images", ".jp2", "this mask has no image: images/b.jp2 lies there, a .jp2 file"),
+    ("masks", "", "this image has no mask: masks/b lies there, without suffix"),
+])  # fmt: skip
+def test_a_partner_that_is_not_read_is_named(write_pairs: Writer, kind: str, suffix: str, told: str) -> None:
+    root = write_pairs("a", "b")
+    (root / kind / "b.png").rename(root / kind / f"b{suffix}")
+    (problem,) = find_pairs(root).problems
+    assert problem.found.startswith(told) and "add" not in problem.remedy
+
+
+def test_images_that_are_all_of_another_kind(write_pairs: Writer) -> None:
+    root = write_pairs("a")
+    (root / "images/a.png").rename(root / "images/a.avif")
+    with pytest.raises(LayoutError, match=r"masks but no images \(and 1 \.avif, not read\)"):
+        find_pairs(root)
+
+
 def test_links_in_a_circle_and_dangling(write_pairs: Writer) -> None:
     root = write_pairs("a")
     (root / "images" / "again").symlink_to(root, target_is_directory=True)

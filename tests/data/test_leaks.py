@@ -166,6 +166,9 @@ def test_the_same_ground_is_found_where_nothing_looks_the_same(tmp_path: Path) -
     report, pairs = found(tmp_path)
     assert pairs == {("near", "over"): "same ground"}
     assert report.leaks[0].share == pytest.approx(44 / 104, abs=1e-3)
+    (warning,) = (f.problem for f in check_dataset(tmp_path).warnings if f.problem.code == "split-ground")
+    assert "1 pair of images in train and test" in warning.found and warning.count == 1
+    assert "near (train) and over (test), 42%" in warning.found and "--leaks" in warning.remedy
 
 
 def test_check_warns_of_near_duplicates_once(put: Callable[..., Path], tmp_path: Path) -> None:

@@ -101,9 +101,20 @@ def test_every_stray_value_is_in_the_step(tmp_path: Path) -> None:
     assert step["values"] == {9: 255, 77: 255} and report.ok and report.ignored == 4
 
 
+def test_a_stray_value_never_becomes_a_class(tmp_path: Path) -> None:
+    """Where 255 is a class it cannot be what counts nowhere."""
+    root = sound(tmp_path / "data")
+    m.binary("values: {0: ground, 255: roof}")(root)
+    array = np.array(Image.open(root / "masks/b.png"))
+    array[3:5, 4:9] = 128
+    Image.fromarray(array).save(root / "masks/b.png")
+    step, report, _ = by_recipe(root, tmp_path / "out")
+    assert step["do"] == "drop" and report.ok and sum(report.images.values()) == 5
+
+
 def test_holes_are_found_and_closed(tmp_path: Path) -> None:
     root = sound(tmp_path / "data")
-    classes("{classes: [background, roof, road], ignore: [7]}")(root)
+    classes("{classes: [void, roof, road], ignore: [7]}")(root)
     array = np.full((40, 48), 1, np.uint8)
     array[:, 30:] = 2
     whole = array.copy()
@@ -123,6 +134,19 @@ def test_holes_are_found_and_closed(tmp_path: Path) -> None:
     assert step["do"] == "fill_specks" and step["of"] == [0, 7, 255] and step["up_to"] == 8
     assert not report.findings
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out/masks/b.png")), whole)
+
+
+@pytest.mark.parametrize("name", ["background", "none", "ground"])
+def test_a_hole_of_a_class_is_no_speck(tmp_path: Path, name: str) -> None:
+    """A yard in a building is background, and closing it would make a right label wrong."""
+    root = sound(tmp_path / "data")
+    classes(f"[{name}, roof, road]")(root)
+    array = np.full((40, 48), 1, np.uint8)
+    array[5, 5:8] = 0
+    Image.fromarray(array).save(root / "masks/b.png")
+    assert not [f for f in check_dataset(root).warnings if f.problem.code == "mask-specks"]
+    (root / "classes.yaml").unlink()  # class_0 ...
+    assert not [f for f in check_dataset(root).warnings if f.problem.code == "mask-specks"]
 
 
 @given(arrays(np.uint8, (9, 9), elements=st.sampled_from([0, 1, 1, 1, 1, 2, 255])), st.integers(1, 9))

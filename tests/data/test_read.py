@@ -201,6 +201,20 @@ def test_lossy_masks_are_refused_whatever_their_name(tmp_path: Path, name: str) 
     assert "export" in caught.value.remedy
 
 
+@pytest.mark.parametrize("lossless", [True, False])
+def test_webp_in_a_tiff_says_whether_it_lost_anything(tmp_path: Path, lossless: bool) -> None:
+    colors = rgb(16, 16)
+    options = {"level": 50, "lossless": lossless}
+    tifffile.imwrite(
+        tmp_path / "m.tif", colors, photometric="rgb", compression="webp", compressionargs=options
+    )
+    if lossless:
+        assert np.array_equal(read_mask(tmp_path / "m.tif").values, colors)
+    else:
+        with pytest.raises(MaskError, match="lossy WebP"):
+            read_mask(tmp_path / "m.tif")
+
+
 def test_content_decides_the_format(tmp_path: Path) -> None:
     array = rgb()
     Image.fromarray(array).save(tmp_path / "a.jpg", format="PNG")

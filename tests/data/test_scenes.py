@@ -143,6 +143,38 @@ def test_one_file_for_all_scenes_and_no_data(tmp_path):
     assert (data.train[len(data.train) - 1].labels == 255).all()
 
 
+def test_numbers_that_are_no_measurements(tmp_path):
+    scene(tmp_path, "a", (60, 200), suffix=".gpkg", dtype="float32")
+    (tmp_path / "classes.yaml").write_text(CLASSES + "tile: 50\n")
+    with rasterio.open(tmp_path / "scenes" / "a.tif", "r+") as file:
+        stored = file.read()
+    columns = [item.box.left for item in open_dataset(tmp_path).train.items]
+
+    def checked(value, nodata=None):
+        values = stored.copy()
+        values[0, 20:25, columns[1] + 3] = value
+        with rasterio.open(tmp_path / "scenes" / "a.tif", "r+") as file:
+            file.nodata = nodata
+            file.write(values)
+        return check_dataset(tmp_path)
+
+    for value, code in ((np.inf, "image-number"), (-9999.0, "image-blank")):
+        (finding,) = checked(value).errors
+        assert (finding.problem.code, finding.problem.count) == (code, 5)
+        assert finding.problem.position == (columns[1] + 3, 20)
+        with pytest.raises(DataError, match="5 pixels"):
+            open_dataset(tmp_path).train[1]
+    for value, nodata, why in (
+        (np.nan, None, "NaN, which is not declared"),
+        (np.nan, np.nan, "as declared"),
+        (-9999, -9999, "as declared"),
+    ):
+        report = checked(value, nodata)
+        assert report.ok
+        assert report.ignored == 5
+        assert f"5 pixels without data ({why}) count nowhere: 1 (a.tif)" in report.notes
+
+
 def test_two_classes_need_no_column(town):
     root = town[0]
     (root / "classes.yaml").write_text("[{name: land}, {name: mapped}]")

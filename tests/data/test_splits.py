@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelwise.data.splits import block_split, given_split, seeded_split, table_split
+from pixelwise.data.splits import block_split, given_split, run_split, seeded_split, table_split
 from pixelwise.errors import LayoutError, OptionError, UnreadableError
 
 Writer = Callable[..., Path]
@@ -98,3 +98,13 @@ def test_tables(tmp_path: Path) -> None:
         table_split("short.csv", tmp_path)
     with pytest.raises(UnreadableError, match="no such split table"):
         table_split("block", tmp_path)
+
+
+def test_the_split_of_a_run_is_taken_from_its_config(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("options: {}\nsplit: {train: [a, b], val: ['001'], test: []}\n")
+    assert run_split(config) == {"train": ["a", "b"], "val": ["001"], "test": []}
+    for text in ("options: {}\n", "split: [a]\n", "split: {train: a}\n", "split: {train: [1]}\n"):
+        config.write_text(text)
+        with pytest.raises(OptionError, match="holds no split"):
+            run_split(config)

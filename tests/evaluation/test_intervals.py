@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import toeplitz
 
+from pixelwise.data.groups import Groups
 from pixelwise.errors import DataError
-from pixelwise.evaluation.comparison import compare_runs, summarise_runs
+from pixelwise.evaluation.comparison import compare_apart, compare_runs, summarise_runs
 from pixelwise.evaluation.comparisonreport import verdict
 from pixelwise.evaluation.intervals import _stretch, influences
 from pixelwise.evaluation.overlaps import accuracy, score_intervals
@@ -120,13 +121,25 @@ def test_a_score_without_a_failure_is_not_certain():
 
 
 def test_a_class_in_one_image_is_marked():
-    counts = np.tile([[50, 60, 60], [0, 0, 0]], (30, 1, 1)) + np.arange(30)[:, None, None] % 7 * [[1], [0]]
+    counts = np.tile([[50, 60, 60], [0, 0, 0]], (60, 1, 1)) + np.arange(60)[:, None, None] % 7 * [[1], [0]]
     counts[3, 1] = [5, 9, 8]
     scores = replace(scores_from_confusion(np.array([[9, 1], [1, 9]]), ["road", "boat"]), image_counts=counts)
-    found = score_intervals(scores, singles(30))
+    found = score_intervals(scores, singles(60))
     assert (found.classes[0].iou.reliable, found.classes[1].iou.reliable) == (True, False)
     assert found.classes[1].iou.effective_units <= 1
-    assert any(note.startswith("boat") for note in found.notes)
+    assert any(note.startswith("boat: fewer than 50 independent images") for note in found.notes)
+
+
+def test_every_interval_of_fewer_than_fifty_independent_images_is_marked():
+    counts = simulated.World(1).draw(60)[0]
+    for images in (49, 50):
+        found = score_intervals(simulated.scored(counts[:images]), singles(images))
+        for one in (found.mean_iou, found.pixel_accuracy, found.classes[0].iou):
+            assert one.reliable == (images == 50)
+    film = simulated.scored(
+        simulated.World(3, film=0.8).draw(60)[0]
+    )  # each frame says what the one before said
+    assert not score_intervals(film, ["film"] * 60).pixel_accuracy.reliable
 
 
 def test_units_are_images_groups_or_blocks():
@@ -171,6 +184,64 @@ def test_correlation_is_found_along_a_film_only():
     assert influences(shuffled, accuracy, units_of(["f"] * 400)).correlation[0] < 0.15
 
 
+def towns(*shapes):
+    """Groups of the tiles of towns of so many rows and columns."""
+    named = [
+        (f"town{k}", (float(x), float(y)))
+        for k, shape in enumerate(shapes)
+        for y in range(shape[0])
+        for x in range(shape[1])
+    ]
+    names, places = zip(*named, strict=True)
+    return Groups(names, "tiles", places)
+
+
+def test_few_scenes_are_cut_into_compact_blocks_of_their_tiles():
+    found = towns((4, 4), (2, 4))
+    units = units_of(found)
+    assert (units.count, units.chain) == (ENOUGH, ())
+    assert "2 groups" in units.note and "too few" in units.note
+    for unit in range(units.count):
+        members = np.flatnonzero(units.of == unit)
+        assert len({found.names[k] for k in members}) == 1
+        sides = np.ptp(np.array(found.places)[members], axis=0) + 1
+        assert sides.max() <= 2, "no row of tiles across a town"
+    assert units_of(towns(*[(3, 3)] * 10)).count == 10, "with ten scenes each is a unit"
+    assert not units_of(towns(*[(3, 3)] * 10)).alike
+
+
+@given(st.floats(0, 0.9), st.integers(1, 3))
+@settings(deadline=None, max_examples=20)
+def test_the_stretch_of_blocks_on_the_ground_is_what_the_covariance_says(correlation, scenes):
+    groups = towns(*[(12, 10)] * scenes)
+    units, places = units_of(groups), np.array(groups.places)
+    apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
+    same = np.equal.outer(np.array(groups.names), np.array(groups.names))
+    covariance = np.where(same, correlation**apart, 0.0)
+    member = np.eye(units.count)[units.of]
+    blocks = member.T @ covariance @ member
+    shown = units.count / (units.count - 1) * (np.trace(blocks) - blocks.sum() / units.count)
+    found = _stretch(np.array([correlation]), units)[0]
+    assert found == pytest.approx(
+        max(1, covariance.sum() / shown), rel=0.03
+    )  # distances in eighths of a side
+    inflation = units.near.inflation(np.array([correlation]))[0]
+    assert inflation == pytest.approx(covariance.sum() / len(places), rel=0.03)
+
+
+def test_likeness_is_found_between_tiles_that_lie_side_by_side():
+    world = simulated.World(3, scene=0.6)
+    counts = world.draw(400)[0]
+    units = units_of(world.names(400))
+    along = influences(counts, accuracy, units)
+    assert along.correlation[0] == pytest.approx(0.55, abs=0.15)
+    assert along.effective[0] < 100
+    shuffled = influences(counts[np.random.default_rng(0).permutation(400)], accuracy, units)
+    assert shuffled.correlation[0] < 0.15
+    few = score_intervals(simulated.scored(counts[:25]), units_of(towns((5, 5))))
+    assert not few.pixel_accuracy.reliable and any(note.startswith("every score") for note in few.notes)
+
+
 def test_equal_models_do_not_differ():
     scores = simulated.scored(simulated.World(1).draw(40)[0])
     found = compare_runs([scores], [scores], singles(40))
@@ -189,6 +260,22 @@ def test_paired_accuracies_are_judged_by_the_paired_t_test():
     back = compare_runs([scores_of(second)], [scores_of(first)], singles(8)).pixel_accuracy
     assert back.difference == pytest.approx(-found.difference)
     assert verdict(found) == verdict(back, ("B", "A"))
+
+
+def test_scores_on_different_images_are_judged_by_welchs_t_test():
+    """Of two classes in images of one size that are all of one: the mean IoU is half of the accuracy."""
+    rng = np.random.default_rng(2)
+    first, second = rng.normal(0.7, 0.02, 60).round(3), rng.normal(0.6, 0.04, 80).round(3)
+    alone = [Groups(tuple(f"{k}" for k in range(count)), "given") for count in (60, 80)]
+    found = compare_apart(scores_of(first), scores_of(second), (alone[0], alone[1]))
+    judge = scipy.stats.ttest_ind(second / 2, first / 2, equal_var=False)
+    assert found.difference == pytest.approx((second.mean() - first.mean()) / 2)
+    assert found.interval == pytest.approx(
+        tuple(judge.confidence_interval()), rel=0.01
+    )  # freedom by kurtosis
+    assert found.reliable
+    few = Groups(tuple(f"film{k // 4}" for k in range(80)), "given")
+    assert not compare_apart(scores_of(first), scores_of(second), (alone[0], few)).reliable
 
 
 def test_runs_on_images_that_are_all_alike_are_judged_by_welchs_t_test():

@@ -8,6 +8,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.data.pixelsize import common_pixel_size
 from pixelwise.errors import ClassesError, DataError, OutputError, UnreadableError
 from pixelwise.evaluation import evaluate, render
 from pixelwise.evaluation.checks import check_classes
@@ -24,10 +26,15 @@ from pixelwise.evaluation.evaluated import Evaluation
 from pixelwise.evaluation.report import Context, confusion_csv
 from pixelwise.evaluation.scores import evaluate as score_segmenter
 from pixelwise.evaluation.scores import extremes, typical
+from pixelwise.evaluation.thorough import look_closer
 from pixelwise.files import locked
-from pixelwise.infer.predictor import predict, predict_with_confidence
-from pixelwise.metrics import scores_from_confusion
+from pixelwise.geo.raster import write_geotiff
+from pixelwise.infer.augmented import predict_augmented
+from pixelwise.infer.predictor import Running, predict, predict_with_confidence
+from pixelwise.metrics import ScoreCounter, scores_from_confusion
 from pixelwise.metrics.boundary import BoundaryCounter
+from pixelwise.models.bundle import facts_of
+from pixelwise.models.calibration import Calibration
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.zoo import build
 from pixelwise.types import ClassSpec
@@ -78,12 +85,13 @@ def test_the_scores_are_those_of_all_pixels_together(model: Segmenter, data: Dat
     predicted = np.concatenate([labels.ravel() for _, labels in pairs])
     valid = truth != 255
     np.testing.assert_array_equal(scores.confusion, confusion_matrix(truth[valid], predicted[valid]))
-    assert scores.mean_iou == pytest.approx(jaccard_score(truth[valid], predicted[valid], average="macro"))
+    judge = jaccard_score(truth[valid], predicted[valid], average="macro")
+    assert scores.mean_iou == pytest.approx(judge, abs=1e-9)
     assert (scores.images, scores.pixels, scores.ignored) == (6, valid.sum(), (~valid).sum())
     assert math.isnan(scores.image_mean_iou[0])
     for value, (labels, found) in list(zip(scores.image_mean_iou, pairs, strict=True))[1:]:
         kept = labels != 255
-        assert value == pytest.approx(jaccard_score(labels[kept], found[kept], average="macro"))
+        assert value == pytest.approx(jaccard_score(labels[kept], found[kept], average="macro"), abs=1e-9)
     assert steps == [(k + 1, 6) for k in range(6)]
 
 
@@ -181,15 +189,93 @@ def test_an_evaluation_says_how_far_to_trust_it(model: Segmenter, data: Dataset)
     borders = BoundaryCounter(["road", "house", "tree"])
     for labels, predicted, _ in pairs:
         borders.add(labels, predicted)
-    assert values["boundary"] == borders.scores().as_dict()
+    expected = {**borders.scores().as_dict(), "distance_note": None}
+    for row, found in zip(expected["classes"], values["boundary"]["classes"], strict=True):
+        assert row.items() <= found.items() and "boundary_f_interval" in found
+    assert all(values["boundary"][key] == expected[key] for key in expected if key != "classes")
+    low, high = values["boundary"]["mean_boundary_iou_interval"]
+    assert 0 <= low <= expected["mean_boundary_iou"] <= high <= 1
+    assert f"boundary IoU {expected['mean_boundary_iou']:.3f} [{low:.3f}, {high:.3f}]" in render(scores)
     assert sum(one["objects"] for one in values["objects"]["sizes"]) > 0
     assert "95 % interval of mean IoU [" in render(scores)
+
+
+def test_a_closer_look_says_what_a_second_view_is_worth_and_whether_sets_hold(
+    model: Segmenter, data: Dataset, tmp_path: Path
+) -> None:
+    sure = Calibration(temperatures=(1.0,), images=9, pixels=99, split="val", ece_before=0.1, ece_after=0.1,
+                       set_share=0.9, set_threshold=0.3)  # fmt: skip
+    known = facts_of(model)
+    model.facts = known.model_copy(update={"calibration": sure})
+    try:
+        found, pictures = look_closer(model, data, data.test, tmp_path / "out")
+        shares = [Running(model).probabilities(sample.image) for sample in data.test]
+    finally:
+        model.facts = known
+    twice, once = ScoreCounter(["road", "house", "tree"]), ScoreCounter(["road", "house", "tree"])
+    held = []
+    for sample, each in zip(data.test, shares, strict=True):
+        once.add(sample.labels, predict(model, sample.image))
+        twice.add(sample.labels, predict_augmented(model, sample.image)[0])
+        for_truth = [each[label, row, column] >= 0.3 or each[:, row, column].argmax() == label
+                     for (row, column), label in np.ndenumerate(sample.labels) if label != 255]  # fmt: skip
+        held += [np.mean(for_truth)] if for_truth else []
+    worth = found["flips"]["mean_iou"]
+    assert (worth["first"], worth["second"]) == pytest.approx(
+        (once.scores().mean_iou, twice.scores().mean_iou), abs=1e-3
+    )
+    assert found["flips"]["networks_run"] == 2 and 0 <= found["flips"]["errors_among_unsure"] <= 1
+    assert found["label_sets"]["covered"] == pytest.approx(np.mean(held), abs=1e-6)
+    assert (found["label_sets"]["promised"], found["label_sets"]["images"]) == (0.9, 5)
+    assert found["shift"] is None and found["leaks"]["pairs"]["copy"] == 0
+    assert len(pictures["views"]) == 2
+
+
+def test_distances_are_in_metres_where_all_images_say_one_pixel_size(
+    model: Segmenter, data: Dataset, tmp_path: Path
+) -> None:
+    pytest.importorskip("rasterio")
+
+    def write(size: float, crs: str = "EPSG:32631", first: int = 0, north: float = 4e6) -> Dataset:
+        for k, (height, width) in list(enumerate(SIZES))[first:]:
+            file = data.root / "images" / "test" / f"test{k}"
+            file.with_suffix(".png").unlink(missing_ok=True)
+            place = {"origin": (5e5 if north > 90 else 3.0, north), "pixel_size": size, "crs": crs}
+            write_geotiff(file.with_suffix(".tif"), picture(height, width, k), **place)
+        return open_dataset(data.root)
+
+    half_placed = common_pixel_size(write(0.5, first=3).test)
+    assert half_placed == (
+        None,
+        "3 of 6 images do not say how large their pixels are, so distances between contours are in pixels",
+    )
+    placed = write(0.5)
+    scores = score_segmenter(model, placed.test, out=tmp_path / "out").as_dict()
+    borders = BoundaryCounter(["road", "house", "tree"], pixel_size=0.5)
+    for sample in placed.test:
+        borders.add(sample.labels, predict(model, sample.image))
+    expected = borders.scores().as_dict()
+    assert all(scores["boundary"][key] == expected[key] for key in expected if key != "classes")
+    assert (scores["boundary"]["distance_unit"], scores["boundary"]["distance_note"]) == ("m", None)
+    assert "Distances between contours are in metres" in (tmp_path / "out" / "report.html").read_text()
+    scores = score_segmenter(model, write(0.6, first=5).test, out=tmp_path / "out").as_dict()
+    note = "the pixels of the images measure 0.5 to 0.6 m, so distances between contours are in pixels"
+    assert (scores["boundary"]["distance_unit"], scores["boundary"]["distance_note"]) == ("px", note)
+    assert note in (tmp_path / "out" / "report.html").read_text()
+    # a degree of longitude is half as long at 60 degrees north
+    assert "not square on the ground" in common_pixel_size(write(1e-5, "EPSG:4326", north=60.0).test)[1]
+    assert common_pixel_size(write(1e-5, "EPSG:4326", north=0.0).test)[0] == pytest.approx(1.112, abs=1e-3)
 
 
 def test_typical_images_lie_in_the_middle() -> None:
     values = [0.3, 0.1, math.nan, 0.9, 0.5, 0.7]
     assert typical(values, 3, without=[1, 3]) == [0, 4, 5]
     assert typical([math.nan], 3, without=[]) == []
+
+
+def report_scores(tmp_path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((tmp_path / "out" / "report.json").read_text())["scores"]
+    return found
 
 
 def test_the_report_says_what_was_found_and_how_to_do_it_again(
@@ -203,6 +289,8 @@ def test_the_report_says_what_was_found_and_how_to_do_it_again(
     page = (tmp_path / "out" / "report.html").read_text()
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert "14 warnings: mask" in text and "and 2 more" in text and "a&lt;b.png is odd mend it" in text
+    low, high = report_scores(tmp_path)["boundary"]["classes"][0]["boundary_f_interval"]
+    assert f"{low:.3f} to {high:.3f}" in text
     assert "train do" in text and "How it was trained" in text and "Typical images" not in text
     assert "share of a class that was mapped as it" in text
     report = json.loads((tmp_path / "out" / "report.json").read_text())

@@ -243,6 +243,11 @@ def test_nodata_of_every_kind(tmp_path: Path) -> None:
         _, empty = reader.read(Box(0, 0, 3, 4))
     assert empty is not None
     assert [*zip(*np.nonzero(empty), strict=True)] == [(2, 2)]
+    values[values == -1] = -9999  # which no band measures: one is enough
+    with open_raster(write(tmp_path / "c.tif", values, nodata=-9999)) as reader:
+        _, empty = reader.read(Box(0, 0, 3, 4))
+    assert empty is not None
+    assert [*zip(*np.nonzero(empty), strict=True)] == [(0, 0), (1, 1), (2, 2)]
 
 
 @pytest.mark.parametrize(

@@ -170,9 +170,11 @@ def test_scores_of_large_maps_by_morphology_and_scikit_learn(width: int, frame: 
         pooled = [np.concatenate([pair[place] for pair in away]) for place in (0, 1)]
         assert one.pooled_hd95 == pytest.approx(max(np.percentile(a, 95) for a in pooled), abs=1e-9)
         assert one.pooled_assd == pytest.approx(np.concatenate(pooled).mean(), abs=1e-9)
-        np.testing.assert_allclose(scores.distances[:, k], np.column_stack((hd95, assd)), atol=1e-9)
-    assert scores.mean_boundary_iou == pytest.approx(np.mean([c.boundary_iou for c in scores.classes]))
-    assert scores.mean_boundary_f == pytest.approx(np.mean([c.boundary_f for c in scores.classes]))
+        np.testing.assert_allclose(scores.distances[:, k], np.column_stack((hd95, assd)), rtol=0, atol=1e-9)
+    assert scores.mean_boundary_iou == pytest.approx(
+        np.mean([c.boundary_iou for c in scores.classes]), abs=1e-9
+    )
+    assert scores.mean_boundary_f == pytest.approx(np.mean([c.boundary_f for c in scores.classes]), abs=1e-9)
 
 
 def eroded(mask: NDArray[np.bool_], structure: Any, times: int, frame: bool) -> NDArray[np.bool_]:
@@ -339,13 +341,13 @@ def test_distances_and_matches_are_those_of_monai(seed: int) -> None:
     hd95 = metrics.compute_hausdorff_distance(*coded, percentile=95, **shared)[0]
     assd = metrics.compute_average_surface_distance(*coded, symmetric=True, **shared)[0]
     nsd = metrics.compute_surface_dice(*coded, class_thresholds=[3.0] * 4, **shared)[0]
-    np.testing.assert_allclose(scores.distances[0, :, 0], hd95, atol=1e-5)  # theirs are float32
-    np.testing.assert_allclose(scores.distances[0, :, 1], assd, atol=1e-5)
+    np.testing.assert_allclose(scores.distances[0, :, 0], hd95, rtol=0, atol=1e-5)  # theirs are float32
+    np.testing.assert_allclose(scores.distances[0, :, 1], assd, rtol=0, atol=1e-5)
     edge = scores.edge[
         0
     ]  # their surface Dice pools both contours, ours takes the harmonic mean of two shares
     pooled = (edge[:, 0] + edge[:, 2]) / (edge[:, 1] + edge[:, 3])
-    np.testing.assert_allclose(pooled, nsd, atol=1e-5)
+    np.testing.assert_allclose(pooled, nsd, rtol=0, atol=1e-5)
 
 
 def test_the_example_of_the_docs_runs() -> None:

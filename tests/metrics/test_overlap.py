@@ -50,15 +50,15 @@ def test_equal_to_scikit_learn(seed: int, classes: int) -> None:
     either = np.union1d(t, p)
     iou, dice = judge(jaccard_score, either), judge(f1_score, either)
     precision, recall = judge(precision_score, p), judge(recall_score, t)
-    np.testing.assert_allclose([c.iou for c in scores.classes], iou)
-    np.testing.assert_allclose([c.dice for c in scores.classes], dice)
-    np.testing.assert_allclose([c.precision for c in scores.classes], precision)
-    np.testing.assert_allclose([c.recall for c in scores.classes], recall)
-    assert scores.pixel_accuracy == pytest.approx(accuracy_score(t, p))
-    assert scores.mean_iou == pytest.approx(np.nanmean(iou))
-    assert scores.mean_dice == pytest.approx(np.nanmean(dice))
+    np.testing.assert_allclose([c.iou for c in scores.classes], iou, rtol=0, atol=1e-9)
+    np.testing.assert_allclose([c.dice for c in scores.classes], dice, rtol=0, atol=1e-9)
+    np.testing.assert_allclose([c.precision for c in scores.classes], precision, rtol=0, atol=1e-9)
+    np.testing.assert_allclose([c.recall for c in scores.classes], recall, rtol=0, atol=1e-9)
+    assert scores.pixel_accuracy == pytest.approx(accuracy_score(t, p), abs=1e-9)
+    assert scores.mean_iou == pytest.approx(np.nanmean(iou), abs=1e-9)
+    assert scores.mean_dice == pytest.approx(np.nanmean(dice), abs=1e-9)
     assert scores.frequency_weighted_iou == pytest.approx(
-        jaccard_score(t, p, average="weighted", zero_division=0.0)
+        jaccard_score(t, p, average="weighted", zero_division=0.0), abs=1e-9
     )
     assert [c.pixels for c in scores.classes] == np.bincount(t, minlength=classes).tolist()
     assert scores.pixels == t.size

@@ -22,7 +22,9 @@ from pixelwise.models.zoo import build
 def bundle(tmp_path_factory):
     net = build("unet", classes=["field", "house"], options=NetworkOptions(decoder_channels=(8, 8)))
     path = tmp_path_factory.mktemp("bundle") / "net.safetensors"
-    return save(net, path, facts=BundleFacts(split={"train": ["a"]}, precision="bfloat16", dtype="uint8"))
+    return save(
+        net, path, facts=BundleFacts(split={"train": ["a", "\udcff"]}, precision="bfloat16", dtype="uint8")
+    )
 
 
 def rewritten(bundle, tmp_path, change):
@@ -41,7 +43,7 @@ def rewritten(bundle, tmp_path, change):
 
 def test_facts_come_back(bundle):
     model = load(bundle)
-    assert model.facts.split == {"train": ["a"]}
+    assert model.facts.split == {"train": ["a", "\udcff"]}  # the second name is no UTF-8
     assert model.facts.precision == "bfloat16"
     assert [spec.name for spec in model.classes] == ["field", "house"]
     assert not model.training

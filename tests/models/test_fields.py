@@ -183,6 +183,8 @@ def networks(name):
             "segnet": (4,) * (len(levels(encoder)) - 1),
             "fullres": (4,) * 8,
         }.get(name, (8,))
+        if "decoder_channels" not in DECODERS[name].dials:
+            widths = None
         options = NetworkOptions(decoder_channels=widths or None, encoder_width=SMALL)
         try:
             with torch.device("meta"):

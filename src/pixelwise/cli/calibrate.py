@@ -35,6 +35,7 @@ def calibrate(  # noqa: PLR0913  the command line has more options than a functi
 ) -> None:
     """Fit temperatures, so that a confidence of 0.8 is right four times in five. Labels stay what they are."""
     from pixelwise.errors import OptionError
+    from pixelwise.evaluation.checks import seen_in_training
     from pixelwise.evaluation.temperature import calibrated
     from pixelwise.models.bundle import facts_of, load, save
 
@@ -48,12 +49,19 @@ def calibrate(  # noqa: PLR0913  the command line has more options than a functi
     facts = facts_of(network)
     dataset = open_data(data, classes, splits, seed=seed, stored=facts.split)
     chosen = chosen_split(dataset, split)
+    warnings = list(seen_in_training(network, chosen, str(model)))
+    if warnings:  # images it knows are no draw of those to come, so nothing can be promised of these
+        warnings.append("no label sets: their promise takes images that the model did not learn from")
+    for note in warnings:
+        typer.echo(f"warning: {note}", err=True)
     with Bar("images") as bar:
-        found = calibrated(network, chosen, perturb=perturb, share=share, seed=seed, progress=bar)
+        found = calibrated(
+            network, chosen, perturb=perturb, share=None if warnings else share, seed=seed, progress=bar
+        )
     save(network, out, facts=facts.model_copy(update={"calibration": found}))
     if json:
         told: dict[str, Any] = {"model": str(out), "calibration": found.model_dump(mode="json")}
-        emit(told)
+        emit({**told, "warnings": warnings})
         return
     names = [spec.name for spec in network.classes]
     values = found.each(len(names))

@@ -43,6 +43,7 @@ def compare(  # noqa: PLR0913  the command line has more options than a function
     not about one network.
     """
     from pixelwise.data.groups import find_groups
+    from pixelwise.evaluation.checks import seen_in_training
     from pixelwise.evaluation.comparison import compare_runs
     from pixelwise.evaluation.comparisonreport import comparison_text, write_comparison
     from pixelwise.models.bundle import facts_of
@@ -53,13 +54,18 @@ def compare(  # noqa: PLR0913  the command line has more options than a function
     chosen = chosen_split(dataset, split)
     scores = [[_scores(network, chosen) for network in side] for side in sides]
     found = compare_runs(scores[0], scores[1], find_groups(chosen))
-    for note in _seen_in_training([network for side in sides for network in side], chosen):
+    named = zip([network for side in sides for network in side], [*_paths(a), *_paths(b)], strict=True)
+    warnings = dict.fromkeys(
+        note for network, name in named for note in seen_in_training(network, chosen, name)
+    )
+    for note in warnings:
         typer.echo(f"warning: {note}", err=True)
     if out is not None:
         about = {"A": a, "B": b, "data": dataset.root, "split": f"{chosen.name}, {len(chosen):,} images"}
-        write_comparison(found, out, chosen.classes, about | {"intervals over": found.units.origin})
+        about |= {"intervals over": found.units.origin}
+        write_comparison(found, out, chosen.classes, about, warnings=tuple(warnings))
     if json:
-        emit(found.as_dict())
+        emit({**found.as_dict(), "warnings": list(warnings)})
     else:
         print(f"A  {a}\nB  {b}\n{chosen.name} split of {dataset.root} ({dataset.split_origin})\n")
         print(comparison_text(found))
@@ -69,19 +75,24 @@ def compare(  # noqa: PLR0913  the command line has more options than a function
 
 def _networks(text: str) -> list[Segmenter]:
     """The networks of a list of model files or run folders, separated by commas."""
-    from pixelwise.errors import OptionError
+    from pixelwise.evaluation.checks import check_different
     from pixelwise.models.bundle import load
+
+    paths = _paths(text)
+    networks = [load(Path(path)) for path in paths]
+    check_different(networks, paths)
+    return networks
+
+
+def _paths(text: str) -> list[str]:
+    from pixelwise.errors import OptionError
 
     paths = [part.strip() for part in text.split(",")]
     if not all(paths):
         raise OptionError(
             f"{text!r} names an empty path", remedy="separate models by single commas: A1,A2,A3"
         )
-    if len(set(paths)) < len(paths):
-        raise OptionError(
-            f"{text!r} names a model twice", remedy="give each run once; a copy tells nothing new"
-        )
-    return [load(Path(path)) for path in paths]
+    return paths
 
 
 def _check_alike(networks: list[Segmenter]) -> None:
@@ -102,17 +113,3 @@ def _scores(network: Segmenter, split: Split) -> Scores:
 
     with Bar("images") as bar:
         return evaluate(network, split, progress=bar)
-
-
-def _seen_in_training(networks: list[Segmenter], split: Split) -> list[str]:
-    """A sentence for each model that was trained on images it is judged by."""
-    from pixelwise.models.bundle import facts_of
-
-    notes = []
-    for network in networks:
-        seen = set(facts_of(network).split.get("train", [])) & set(split.names)
-        if seen and split.name != "train":
-            notes.append(
-                f"{network.name} was trained on {len(seen)} of the {len(split)} images, so its scores flatter it"
-            )
-    return notes

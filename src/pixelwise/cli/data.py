@@ -41,7 +41,11 @@ def check(  # noqa: PLR0913  the command line has more options than a function s
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="DIR", help="Write check.html and check.json there.", show_default=False
+            "-o",
+            "--out",
+            metavar="DIR",
+            help="Write check.html and check.json there, with the leaks if asked for.",
+            show_default=False,
         ),
     ] = None,
     recipe: Annotated[
@@ -68,17 +72,17 @@ def check(  # noqa: PLR0913  the command line has more options than a function s
 
     with Bar("reading images") as bar:
         report = check_dataset(data, classes=classes, split=splits, progress=bar)
+    found = None
+    if leaks or split_to is not None:
+        if all(finding.problem.code == "split-empty" for finding in report.errors):
+            found = look(data, classes, splits, split_to)
+        else:
+            print("leaks are looked for once the errors are mended", file=sys.stderr)
     page = None
     if out is not None:
         from pixelwise.data.checkpage import write_check
 
-        page = write_check(report, out)
-    found = None
-    if leaks or split_to is not None:
-        if report.ok:
-            found = look(data, classes, splits, split_to)
-        else:
-            print("leaks are looked for once the errors are mended", file=sys.stderr)
+        page = write_check(report, out, found)
     if json:
         emit(report.as_dict() | ({"leaks": found.as_dict()} if found is not None else {}))
     else:

@@ -85,9 +85,15 @@ def leakcost(  # noqa: PLR0913  the command line has more options than a functio
     print(f"{len(cost.images)} test images, {cost.trained} to train in each training")
     print(f"mean IoU {cost.mixed:.4f} with {cost.exchanged} neighbours of the test images in training")
     print(f"mean IoU {cost.apart:.4f} without: neighbours are worth {cost.gain:+.4f}")
-    low, high = cost.interval
-    print(f"per image {low:+.4f} to {high:+.4f} (95 %)")
+    print(f"{_interval(cost.interval, cost.reliable)}, over {cost.units}")
     print(f"mean IoU {cost.by_chance:.4f} by a split by chance, {cost.by_groups:.4f} by the split by groups,")
-    low, high = cost.flattery_interval
-    print(f"each on its own test images: {cost.flattery:+.4f}, per image {low:+.4f} to {high:+.4f} (95 %)")
+    interval = _interval(cost.flattery_interval, cost.flattery_reliable)
+    print(f"each on its own test images: {cost.flattery:+.4f}, {interval}")
+    for note in cost.notes:
+        print(f"note: {note}")
     print(f"scores   {out / FILE}")
+
+
+def _interval(bounds: tuple[float, float], reliable: bool) -> str:
+    """In words, with a question mark where it is not to be relied on."""
+    return f"95 % interval {bounds[0]:+.4f} to {bounds[1]:+.4f}{'' if reliable else ' ?'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,12 +34,16 @@ from pixelwise.cli.terms import (
     parse_size,
     spell,
 )
+from pixelwise.cli.thorough import Thorough
+from pixelwise.cli.thorough import thorough as look_thoroughly
 
 if TYPE_CHECKING:
     from pixelwise.data.dataset import Dataset, Split
     from pixelwise.evaluation.comparison import RunsSummary
     from pixelwise.evaluation.report import Context
     from pixelwise.evaluation.terminal import AnyScores
+    from pixelwise.models.network import Network
+    from pixelwise.models.segmenter import Segmenter
 
 
 def train(  # noqa: PLR0913  the command line has more options than a function should
@@ -125,6 +130,7 @@ def evaluate(  # noqa: PLR0913  see train
     check: Annotated[
         bool, typer.Option(help="Check all files of DATA too and put the findings into the report.")
     ] = True,
+    thorough: Thorough = False,
     runs: Annotated[
         list[Path] | None,
         typer.Option(metavar="OTHER", help="Another seed of the recipe; may be repeated. All are summed up."),
@@ -132,6 +138,7 @@ def evaluate(  # noqa: PLR0913  see train
     json: Json = False,
 ) -> None:
     """Score a model of any task on a dataset: scores.json and a report that opens offline."""
+    from pixelwise.errors import OptionError
     from pixelwise.evaluation import evaluate as score
     from pixelwise.evaluation import render
     from pixelwise.evaluation.comparisonreport import summary_text
@@ -140,19 +147,27 @@ def evaluate(  # noqa: PLR0913  see train
     from pixelwise.models.segmenter import Segmenter
 
     network = load_network(model)
+    if thorough and not isinstance(network, Segmenter):
+        raise OptionError("--thorough with a network that does not segment", remedy="leave --thorough out")
+    others = _others(network, model, runs or [])
     labelled = network.task != "reconstruct"
     dataset = open_data(data, classes, splits, seed=seed, stored=facts_of(network).split, labelled=labelled)
     chosen = chosen_split(dataset, split)
+    options = {"--split": chosen.name, "--classes": classes, "--splits": splits, "--seed": seed or None}
     title = f"{model.name} on {dataset.root.name}"
+    _warn({model: network} | others, chosen)
     scores: AnyScores
     if isinstance(network, Segmenter):
-        context = _context(model, dataset, classes, chosen.name, check=check)
+        again = _again(model, dataset, options, ["--thorough"] * thorough, runs or [])
+        context = _context(dataset, again, model, check=check)
+        if thorough:
+            context = look_thoroughly(context, network, dataset, chosen, out)
         with Bar("images") as bar:
             scores = score_segmenter(network, chosen, out=out, title=title, progress=bar, context=context)
     else:
         with Bar("images") as bar:
             scores = score(network, chosen, out=out, title=title, progress=bar)
-    summary = _summed_up(runs, scores, chosen, out) if runs else None
+    summary = _summed_up(others, scores, chosen, out) if runs else None
     if json:
         emit(scores.as_dict() if summary is None else {**scores.as_dict(), "runs": summary.as_dict()})
     else:
@@ -163,43 +178,84 @@ def evaluate(  # noqa: PLR0913  see train
         print(f"next    {spell('predict', model, 'IMAGES', '-o', 'maps')}")
 
 
-def _summed_up(runs: list[Path], scores: AnyScores, split: Split, out: Path) -> RunsSummary:
+def _others(network: Network, model: Path, runs: list[Path]) -> dict[Path, Segmenter]:
+    """The networks of the other runs of a recipe, each another one."""
+    from pixelwise.errors import OptionError
+    from pixelwise.evaluation.checks import check_different
+    from pixelwise.models.bundle import load
+
+    if runs and network.task != "segment":
+        raise OptionError("--runs with a network that does not segment", remedy="leave --runs out")
+    others = [load(run) for run in runs]
+    check_different([network, *others], [str(path) for path in (model, *runs)])
+    return dict(zip(runs, others, strict=True))
+
+
+def _warn(networks: Mapping[Path, Network], split: Split) -> None:
+    """Say on standard error what makes scores of these models on this split too good."""
+    from pixelwise.evaluation.checks import fitted_on_these, seen_in_training
+
+    for path, network in networks.items():
+        for note in seen_in_training(network, split, str(path)):
+            typer.echo(f"warning: {note}", err=True)
+    for note in fitted_on_these(next(iter(networks.values())), split):
+        typer.echo(f"warning: {note}", err=True)
+
+
+def _summed_up(
+    others: Mapping[Path, Segmenter], scores: AnyScores, split: Split, out: Path
+) -> RunsSummary | None:
     """Scores of several runs of one recipe on the same images, with what seeds and images make of them."""
     from pixelwise.data.groups import find_groups
-    from pixelwise.errors import OptionError
     from pixelwise.evaluation.comparison import summarise_runs
     from pixelwise.evaluation.scores import evaluate
     from pixelwise.files import write_json
     from pixelwise.metrics import Scores
-    from pixelwise.models.bundle import load
 
     if not isinstance(scores, Scores):
-        raise OptionError("--runs with a network that does not segment", remedy="leave --runs out")
+        return None
     every = [scores]
-    for run in runs:
+    for run, network in others.items():
         with Bar(f"images, {run.name}") as bar:
-            every.append(evaluate(load(run), split, progress=bar))
+            every.append(evaluate(network, split, progress=bar))
     summary = summarise_runs(every, find_groups(split))
     write_json(out / "runs.json", summary.as_dict())
     return summary
 
 
-def _context(model: Path, dataset: Dataset, classes: Path | None, split: str, *, check: bool) -> Context:
+def _again(
+    model: Path, dataset: Dataset, options: Mapping[str, object], flags: list[str], runs: list[Path]
+) -> dict[str, object]:
+    """The commands that train the model and evaluate it once more."""
+    from pixelwise.config import read_yaml
+    from pixelwise.training.run import CONFIG
+
+    others = [*flags, *(word for run in runs for word in ("--runs", run))]
+    again: dict[str, object] = {
+        "evaluate": spell("evaluate", model, dataset.root, "-o", "DIR", *others, options=options)
+    }
+    config = model / CONFIG
+    if not config.is_file():
+        return again
+    data = Path(str(read_yaml(config).get("data", dataset.root)))
+    # The file says the split, image by image, and the seed; which classes file was given it does not say.
+    same = data.resolve() == dataset.root.resolve()
+    given = {"--config": config, "--splits": config, "--classes": options["--classes"] if same else None}
+    return {"train": spell("train", data, "-o", "RUN", options=given), **again}
+
+
+def _context(dataset: Dataset, again: Mapping[str, object], model: Path, *, check: bool) -> Context:
     """What the report of an evaluation says beside the scores: how the model was trained, findings, commands."""
     from pixelwise.data.check import check_dataset
     from pixelwise.evaluation.report import Context
     from pixelwise.training.log import stored_course
 
-    given = f" --classes {classes}" if classes is not None else ""
-    again = {"evaluate": f"pixelwise evaluate {model} {dataset.root} -o DIR --split {split}{given}"}
-    if (model / "config.yaml").exists():
-        train = f"pixelwise train {dataset.root} -o RUN --config {model / 'config.yaml'}{given}"
-        again = {"train": train, **again}
     findings = None
     if check:
         with Bar("checking files") as bar:
             report = check_dataset(
                 dataset.root, classes=dataset.table, split=dataset.split_names(), progress=bar
             )
-        findings = [finding.as_dict() for finding in report.findings]
+        # To evaluate, no training images are needed.
+        findings = [finding.as_dict() for finding in report.findings if finding.problem.code != "split-empty"]
     return Context(stored_course(model), findings, again)

@@ -28,8 +28,8 @@ Splits = Annotated[
     str | None,
     typer.Option(
         metavar="FILE[:COLUMN]|blocks",
-        help="Which image belongs to train, val and test: a CSV file with a column of names and one of splits; "
-        "`blocks` cuts the images in name order, for series whose neighbours are alike.",
+        help="Which image belongs to train, val and test: a CSV file with a column of names and one of splits, or "
+        "a run's config.yaml; `blocks` cuts the images in name order, for series whose neighbours are alike.",
         show_default=False,
     ),
 ]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pixelwise.data.folders import split_word
 from pixelwise.data.items import Item, Row
+from pixelwise.data.numbers import Part, refuse_numbers
 from pixelwise.errors import DataError, LayoutError, UnreadableError
-from pixelwise.types import SplitName
+from pixelwise.types import Image, SplitName
 
 
 def find_rows(
@@ -58,6 +59,18 @@ def load_arrays(file: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     if not stat.S_ISREG(state.st_mode):  # a named pipe would block for ever
         raise UnreadableError("not a regular file", file=file, remedy="remove it from the folder")
     return _load_once(file, state.st_mtime_ns, state.st_size)
+
+
+def row_image(item: Row) -> Image:
+    """The image [H, W, C] of a row as stored.
+
+    Raises:
+        UnreadableError, LayoutError: as `load_arrays`.
+        DataError: a float image holds NaN, infinite values or -9999.
+    """
+    image: Image = load_arrays(item.image)[0][item.index]
+    refuse_numbers(image, item.image, Part(f"images[{item.index}]: ", declares=False))
+    return image
 
 
 MAX_BYTES = 8_000_000_000

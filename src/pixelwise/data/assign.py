@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelwise.data.layouts import Layout
-from pixelwise.data.splits import Assignment, block_split, given_split, seeded_split, table_split
+from pixelwise.data.splits import Assignment, block_split, given_split, run_split, seeded_split, table_split
 from pixelwise.types import SPLITS
 
 SplitChoice = str | Path | Mapping[str, Sequence[str]] | None
@@ -38,6 +38,8 @@ def assign(layout: Layout, split: SplitChoice, *, seed: int, root: Path) -> Assi
         result = Assigned(given_split(split, names, root=root), "given")
     elif str(split) == "blocks":
         result = Assigned(block_split(names), "blocks 70/10/20 in order of the names")
+    elif Path(split).suffix in (".yaml", ".yml"):
+        result = Assigned(given_split(run_split(split), names, root=root), f"that of the run {split}")
     else:
         table, origin = table_split(split, root)
         result = _completed(Assigned(given_split(table, names, root=root), origin), seed)

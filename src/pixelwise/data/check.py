@@ -19,7 +19,7 @@ from pixelwise.data.read import RawMask
 from pixelwise.data.stats import MOST_IMAGES
 from pixelwise.data.tables import choose_table, given_table, reading_palettes
 from pixelwise.data.turns import in_turn
-from pixelwise.errors import ClassesError, DataError, OptionError
+from pixelwise.errors import ClassesError, DataError, LayoutError, OptionError
 from pixelwise.types import SPLITS, SplitName
 
 __all__ = ["CheckReport", "Finding", "check_dataset", "render"]
@@ -65,6 +65,9 @@ def check_dataset(
         gathered.take(seen)
         if progress is not None:
             progress(number + 1, len(items))
+    if items and not assigned.names["train"]:
+        remedy = "put images into train, or give a split with --splits; to evaluate or map alone nothing is missing"
+        gathered.add(LayoutError("the train split is empty", file=root, code="split-empty", remedy=remedy))
     gathered.compare()
     return gathered.report(root, assigned)
 

@@ -41,7 +41,7 @@ class ClassTable:
 
     @property
     def unlabelled(self) -> frozenset[int]:
-        """The labels of pixels that nobody has labelled, as far as names tell: 255, background, void and the like."""
+        """The labels of pixels that nobody has labelled, as far as names tell: 255, void and the like."""
         named = {index for index, name in enumerate(self.names) if name.lower() in _UNLABELLED}
         return frozenset({IGNORE, *named})
 
@@ -252,7 +252,8 @@ def quoted(name: str) -> str:
     return name if name.replace("_", "").isalpha() and name.lower() not in _YAML_WORDS else f'"{name}"'
 
 
-_UNLABELLED = {"background", "unlabelled", "unlabeled", "unknown", "undefined", "none", "void", "class_0"}
+# Background is a class like others: a hole of it in a building may be a yard.
+_UNLABELLED = {"unlabelled", "unlabeled", "unknown", "undefined", "void"}
 _YAML_WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
 
 

@@ -8,19 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pixelwise.data.arrays import load_arrays
+from pixelwise.data.arrays import load_arrays, row_image
 from pixelwise.data.assign import SplitChoice, assign
 from pixelwise.data.classes import ClassTable
 from pixelwise.data.items import Item, Labelled, Pair, Row, Window
 from pixelwise.data.layouts import Task, find_pairs
 from pixelwise.data.places import refuse_other_place, without_empty
-from pixelwise.data.read import ImageSize, RawMask, image_size, read_image, read_mask
+from pixelwise.data.read import ImageSize, RawMask, image_and_empty, image_size, read_mask
 from pixelwise.data.scenes import window_image, window_labels
 from pixelwise.data.tables import choose_table
 from pixelwise.errors import DataError, LayoutError, MaskError
 from pixelwise.geo.scenes import scene_facts
-from pixelwise.types import SPLITS, ClassSpec, Image, Labels, Sample, SplitName
+from pixelwise.types import IGNORE, SPLITS, ClassSpec, Image, Labels, Sample, SplitName
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +77,13 @@ class Split:
         Raises:
             DataError: a file cannot be read, sizes differ, or the mask holds what is in no class.
         """
-        image, labels = self.image(index), self.labels(index)
         item = self.items[index]
+        image, empty = self.measured(index)
+        labels = self._labels(item)
         if image.shape[:2] != labels.shape:
             raise size_mismatch(item, image.shape[:2], labels.shape[:2])
+        if empty is not None:
+            labels[empty] = IGNORE
         return Sample(item.name, image, labels)
 
     def evenly(self, count: int) -> Split:
@@ -96,22 +100,30 @@ class Split:
 
     def image(self, index: int) -> Image:
         """Image number `index` [H, W, C] as stored."""
+        return self.measured(index)[0]
+
+    def measured(self, index: int) -> tuple[Image, NDArray[np.bool_] | None]:
+        """Image number `index`, and where it holds no data [H, W]; None where nothing says so."""
         item = self.items[index]
-        image = image_of(item)
+        image, empty = measured(item)
         if image.shape[2] != self.bands or str(image.dtype) != self.dtype:
             raise DataError(
                 f"has {image.shape[2]} bands of {image.dtype}, others have {self.bands} of {self.dtype}",
                 file=item.image,
                 remedy="keep images of one kind in a dataset; `pixelwise check` lists both groups",
             )
-        return image
+        return image, empty
 
     def labels(self, index: int) -> Labels:
         """Labels number `index`, uint8 [H, W], 255 where pixels count nowhere."""
+        item = self.items[index]
+        return without_empty(item, self._labels(item))
+
+    def _labels(self, item: Item) -> Labels:
+        """Labels as the mask has them, wherever the image holds data."""
         if self.task == "classify":
             raise DataError("has a class per image, not per pixel", remedy="use split.classified(index)")
-        item = self.items[index]
-        return without_empty(item, self.table.to_labels(raw_mask(item), files_of(item)[-1]))
+        return self.table.to_labels(raw_mask(item), files_of(item)[-1])
 
     def _target(self, item: Item) -> int:
         if isinstance(item, Labelled):
@@ -154,7 +166,7 @@ class Dataset:
         hashed: dict[Path, bytes] = {}
         for split in self.splits:
             for item in split.items:
-                total.update(f"{split.name}\0{item.name}\0".encode())
+                total.update(f"{split.name}\0{item.name}\0".encode(errors="surrogateescape"))
                 for file in files_of(item):
                     if file not in hashed:  # an .npz file holds many images
                         hashed[file] = _file_digest(file)
@@ -192,7 +204,8 @@ def open_dataset(
         Split(name, tuple(items[key] for key in assigned.names[name]), table, layout.task, *size[2:], root)
         for name in SPLITS
     )
-    notes = (*layout.notes, *class_notes, *assigned.notes)
+    warned = (warning.found for warning in layout.warnings)
+    notes = (*layout.notes, *warned, *class_notes, *assigned.notes)
     return Dataset(root, layout.task, table, size.bands, size.dtype, train, val, test, assigned.origin, notes)
 
 
@@ -209,9 +222,14 @@ def size_of(item: Item) -> ImageSize:
 
 def image_of(item: Item) -> Image:
     """The image [H, W, C] of an item as stored."""
+    return measured(item)[0]
+
+
+def measured(item: Item) -> tuple[Image, NDArray[np.bool_] | None]:
+    """The image [H, W, C] of an item as stored, and where it holds no data [H, W]; None where nothing says so."""
     if isinstance(item, Window):
         return window_image(item)
-    return load_arrays(item.image)[0][item.index] if isinstance(item, Row) else read_image(item.image)
+    return (row_image(item), None) if isinstance(item, Row) else image_and_empty(item.image)
 
 
 def raw_mask(item: Item) -> RawMask:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,19 @@ from pixelwise.data import alignment
 from pixelwise.data.alignment import Outlines
 from pixelwise.data.checkreport import Finding, Level
 from pixelwise.data.classes import ClassTable
-from pixelwise.data.dataset import Split, image_of, raw_mask, size_mismatch
+from pixelwise.data.dataset import Split, measured, raw_mask, size_mismatch
 from pixelwise.data.displaced import Peak, find_peak
 from pixelwise.data.headers import Header
 from pixelwise.data.items import Item, Pair, Row, Window
 from pixelwise.data.layouts import Task
-from pixelwise.data.leaks import LeakWatch
-from pixelwise.data.places import without_empty
+from pixelwise.data.leakwatch import LeakWatch
 from pixelwise.data.read import RawMask, read_header
+from pixelwise.data.smooth import Smooth, find_smooth
 from pixelwise.data.specks import Specks, find_specks
 from pixelwise.data.stats import Block, ClassCounts, blocks, count_labels
+from pixelwise.data.traits import Trait
 from pixelwise.errors import DataError, MaskError, PixelwiseError, UnreadableError
+from pixelwise.geo.scenes import lost_pixels
 from pixelwise.types import IGNORE, Image, Labels, SplitName
 
 _SUFFIXES = {
@@ -36,9 +38,8 @@ _SUFFIXES = {
     "GIF": (".gif",),
     "WEBP": (".webp",),
 }
+Empty = NDArray[np.bool_] | None
 _SAMPLE = 4096  # pixels of an image that the histograms are made of
-
-Trait = Literal["rotated", "alpha", "mask alpha", "misnamed", "constant", "one class", "empty"]
 
 
 @dataclass
@@ -50,6 +51,8 @@ class Looked:
         traits: What is said of all files together, with the file.
         size: Height and width of the image; None where it cannot be read.
         kind: Bands and dtype of the image.
+        header: Header of an image in a file of its own.
+        without_data: Pixels of the image that count nowhere, by the reason.
         blocks: For the mean and deviation, where `measure` was asked for.
         sample: Some of its pixels [n, C], where `measure` was asked for.
         digest: SHA-256 of the image as stored.
@@ -57,6 +60,7 @@ class Looked:
         outlines: Where image and labels have edges.
         peak: Where the labels would fit those of the image best.
         specks: Holes of unlabelled pixels in its labels.
+        smooth: Rims of values that were mixed at the borders of its mask.
         watch: What the search for near duplicates remembers of the image.
     """
 
@@ -66,6 +70,8 @@ class Looked:
     traits: list[tuple[Trait, Path]] = field(default_factory=list)
     size: tuple[int, int] | None = None
     kind: tuple[int, str] | None = None
+    header: Header | None = None
+    without_data: dict[str, int] = field(default_factory=dict)
     blocks: Sequence[Block] = ()
     sample: NDArray[Any] | None = None
     digest: bytes | None = None
@@ -73,6 +79,7 @@ class Looked:
     outlines: Outlines | None = None
     peak: Peak | None = None
     specks: Specks | None = None
+    smooth: Smooth | None = None
     watch: LeakWatch = field(default_factory=LeakWatch)
 
     def add(self, problem: PixelwiseError, level: Level = "error") -> None:
@@ -85,11 +92,11 @@ def look(item: Item, split: SplitName, table: ClassTable | None, task: Task, *, 
     seen = Looked(item, split)
     image: Image | None = None
     try:
-        image = _look_at_image(seen, measure=measure)
+        image, empty = _look_at_image(seen, measure=measure)
         if task == "classify":
             _count_target(seen, table)
         else:
-            _look_at_mask(seen, image, table)
+            _look_at_mask(seen, image, empty, table)
     except PixelwiseError as error:
         seen.add(error)
     except MemoryError:
@@ -98,16 +105,19 @@ def look(item: Item, split: SplitName, table: ClassTable | None, task: Task, *, 
     return seen
 
 
-def _look_at_image(seen: Looked, *, measure: bool) -> Image | None:
+def _look_at_image(seen: Looked, *, measure: bool) -> tuple[Image | None, Empty]:
     item = seen.item
     try:
         if not isinstance(item, Row | Window):
-            _notice(seen, read_header(item.image), item.image, "alpha")
-        image = image_of(item)
+            seen.header = read_header(item.image)
+            _notice(seen, seen.header, item.image, "alpha")
+        image, empty = measured(item)
         seen.digest = _digest(item, image)
+        if empty is not None:
+            _count_empty(seen, empty)
     except DataError as error:
         seen.add(error)
-        return None
+        return None, None
     seen.size = image.shape[0], image.shape[1]
     seen.kind = image.shape[2], str(image.dtype)
     seen.watch.add(item, seen.split, image)
@@ -115,35 +125,47 @@ def _look_at_image(seen: Looked, *, measure: bool) -> Image | None:
     if len(pixels) > 1 and _constant(pixels) and not isinstance(item, Window):
         seen.traits.append(("constant", item.image))
     if measure:
-        seen.blocks = blocks(image)
+        seen.blocks = blocks(image, empty)
+        pixels = pixels if empty is None else image[~empty]
         seen.sample = pixels[:: max(1, len(pixels) // _SAMPLE)].copy()
-    return image
+    return image, empty
 
 
-def _look_at_mask(seen: Looked, image: Image | None, table: ClassTable | None) -> None:
+def _count_empty(seen: Looked, empty: NDArray[np.bool_]) -> None:
+    item, count = seen.item, int(empty.sum())
+    lost = lost_pixels(item.image, item.box) if isinstance(item, Window) and count else 0
+    for why, pixels in (("as declared", count - lost), ("NaN, which is not declared", lost)):
+        if pixels:
+            seen.without_data[why] = pixels
+
+
+def _look_at_mask(seen: Looked, image: Image | None, empty: Empty, table: ClassTable | None) -> None:
     item = seen.item
     file = item.mask if isinstance(item, Pair) else item.image
     mask = raw_mask(item)
     if isinstance(item, Pair):
-        _notice(seen, read_header(item.mask), item.mask, "mask alpha")
+        _notice(seen, header := read_header(item.mask), item.mask, "mask alpha")
         if seen.digest is not None and _same_bytes(item, seen.digest):
             remedy = "put the mask in its place"
             seen.add(MaskError("the mask is a copy of its image", file=file, code="mask-copy", remedy=remedy))
             return
     if image is not None and image.shape[:2] != mask.values.shape[:2]:
         seen.add(size_mismatch(item, image.shape[:2], mask.values.shape[:2]))
-        image = None
+        image = empty = None
+    elif isinstance(item, Pair) and seen.header is not None and _turned_alone(seen.header, header):
+        seen.traits.append(("mask upright", item.mask))
     if table is not None:
-        _look_at_labels(seen, image, mask, table, file)
+        _look_at_labels(seen, image, empty, mask, table, file)
 
 
-def _look_at_labels(seen: Looked, image: Image | None, mask: RawMask, table: ClassTable, file: Path) -> None:
-    labels = table.to_labels(mask, file)
-    before = int((labels == 255).sum()) if seen.kind is not None and seen.kind[1] == "float32" else 0
-    labels = without_empty(seen.item, labels)
+def _look_at_labels(
+    seen: Looked, image: Image | None, empty: Empty, mask: RawMask, table: ClassTable, file: Path
+) -> None:
+    labels = drawn = table.to_labels(mask, file)
+    if empty is not None:
+        labels = drawn.copy()
+        labels[empty] = IGNORE
     seen.counts = counts = count_labels(labels, len(table.classes))
-    if before and counts.ignored > before:
-        seen.traits.append(("empty", seen.item.image))
     if counts.ignored == labels.size:
         remedy = "remove image and mask, or label it"
         problem = MaskError(
@@ -159,7 +181,8 @@ def _look_at_labels(seen: Looked, image: Image | None, mask: RawMask, table: Cla
         )
         seen.add(problem, "warning")
     if isinstance(seen.item, Pair):
-        _look_for_specks(seen, labels, table, counts)
+        _look_for_specks(seen, drawn, table, counts)  # what the image lacks is no hole of the mask
+        seen.smooth = find_smooth(mask.values) if mask.values.ndim == 2 else None
     if image is not None and isinstance(seen.item, Pair):
         seen.outlines = alignment.outlines(image, labels)
         seen.peak = find_peak(seen.outlines) if seen.outlines is not None else None
@@ -186,8 +209,16 @@ def _notice(seen: Looked, header: Header, file: Path, alpha: Trait) -> None:
         seen.traits.append(("rotated", file))
     if header.alpha:
         seen.traits.append((alpha, file))
+    if header.white and alpha == "alpha":
+        seen.traits.append(("white", file))
     if file.suffix.lower() not in _SUFFIXES[header.format]:
         seen.traits.append(("misnamed", file))
+
+
+def _turned_alone(image: Header, mask: Header) -> bool:
+    """Whether the tags turn image and mask unlike each other, and the sizes do not tell whether that is right."""
+    turns = [max(1, header.orientation) if header.orientation <= 8 else 1 for header in (image, mask)]
+    return turns[0] != turns[1] and (image.height, image.width) == (mask.height, mask.width)
 
 
 def _constant(pixels: NDArray[Any]) -> bool:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from pixelwise import files
 from pixelwise.data.checkreport import CheckReport
+from pixelwise.data.classfile import CLASS_FILES
 from pixelwise.data.fixrecipe import Step, read_recipe, recipe_text
 from pixelwise.data.items import Pair
 from pixelwise.data.layouts import Layout, find_pairs
 from pixelwise.data.maskfixes import changed, speck_step, step_for
-from pixelwise.errors import OptionError, OutputError, PixelwiseError
+from pixelwise.data.unused import NOT_READ
+from pixelwise.errors import OptionError, OutputError, PixelwiseError, UnreadableError
 
 _WARNINGS = ("mask-palette", "mask-specks")  # that a step could mend
+# A file of which nothing is left may be dropped with its pair; one that we alone cannot read may not.
+_LOST = ("the file is empty", "damaged")
+_LET_OR_DROP = (
+    "give yourself permission to read it, or leave it out by a step drop of a recipe: --recipe FILE"
+)
 _OF_MASKS = ("map_values", "snap", "to_index", "fill_specks", "transpose")
 
 
@@ -39,7 +47,7 @@ def mend(
     if out is None:
         return []
     steps = read_recipe(recipe) if recipe is not None else propose(report, find_pairs(report.root, classes))
-    done = apply(report.root, steps, out)
+    done = apply(report.root, steps, out, classes=classes)
     left = sum(not step.enabled for step in steps)
     return [
         *done,
@@ -74,8 +82,9 @@ def _step(problem: PixelwiseError, pair: tuple[str, ...], file: Path, report: Ch
     root, table = report.root, report.table
     one = _named(root, (file,))
     code, why = problem.code, problem.found
-    if code in ("unreadable", "lone-image", "lone-mask", "mask-copy", "mask-ignored"):
-        return Step("drop", pair, why)
+    if code in ("unreadable", "lone-image", "lone-mask", "mask-copy"):
+        lost = why.startswith(_LOST) if code == "unreadable" else NOT_READ not in why
+        return Step("drop", pair, why, enabled=lost)
     if code == "mask-binary":
         return Step("map_values", one, why, enabled=False, values=((255, 1),))
     if code == "mask-size" and "exchanged" in why:
@@ -97,13 +106,15 @@ def _named(root: Path, paths: tuple[Path, ...]) -> tuple[str, ...]:
     return tuple(path.relative_to(root).as_posix() for path in paths)
 
 
-def apply(root: Path, steps: list[Step], out: Path) -> list[str]:
+def apply(root: Path, steps: list[Step], out: Path, *, classes: Path | None = None) -> list[str]:
     """Write a copy of `root` with the enabled steps done into the new folder `out`; say what was done.
+
+    A file of `classes` takes the place of what `root` has.
 
     Raises:
         OutputError: `out` exists and is not empty, lies in `root`, or cannot be written to.
         OptionError: a step names a file that is not there.
-        DataError: a mask that is to be changed cannot be read.
+        DataError: a mask that is to be changed, or a file that is to be copied, cannot be read.
     """
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
         raise OutputError("lies inside DATA, or DATA inside it", file=out, remedy="choose another folder")
@@ -118,10 +129,11 @@ def apply(root: Path, steps: list[Step], out: Path) -> list[str]:
             changes.setdefault(name, []).append(step)
     _refuse_absent(root, (*drop, *moved, *changes))
     done, written = [f"left out {name}" for name in sorted(drop)], dict[Path, str]()
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        name = path.relative_to(root).as_posix()
-        if name in drop:
-            continue
+    every = {path: path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file()}
+    left_out = {*drop, *CLASS_FILES} if classes is not None else drop
+    kept = {path: name for path, name in every.items() if name not in left_out}
+    _refuse_closed(kept)
+    for path, name in kept.items():
         target = out / moved.get(name, name)
         target = target.with_suffix(".png") if name in changes else target
         if target in written:
@@ -130,6 +142,10 @@ def apply(root: Path, steps: list[Step], out: Path) -> list[str]:
         written[target] = name
         done += [f"renamed {name} to {moved[name]}"] if name in moved else []
         done += _written(path, name, target, changes.get(name, []))
+    if classes is not None:
+        target = out / _class_file(classes)
+        _copy(classes, target)
+        done.append(f"{target.name} from {classes}")
     return done
 
 
@@ -139,9 +155,33 @@ def _refuse_absent(root: Path, names: Iterable[str]) -> None:
             raise OptionError(f"no such file: {name}", file=root, remedy="correct the recipe")
 
 
+def _refuse_closed(paths: Iterable[Path]) -> None:
+    """Before anything is written: a copy that lacks a file would not say so."""
+    for path in paths:
+        if not os.access(path, os.R_OK):
+            raise UnreadableError("no permission to read the file", file=path, remedy=_LET_OR_DROP)
+
+
+def _class_file(classes: Path) -> str:
+    """The name under which the copy finds its classes."""
+    if classes.suffix.lower() != ".txt":
+        return "classes.yaml"
+    return "labelmap.txt" if classes.name.lower() == "labelmap.txt" else "classes.txt"
+
+
+def _copy(path: Path, target: Path) -> None:
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        found = f"cannot be copied: {error.strerror}"
+        raise UnreadableError(found, file=path, remedy=_LET_OR_DROP) from error
+    with stream:
+        files.write_stream(target, stream)
+
+
 def _written(path: Path, name: str, target: Path, steps: list[Step]) -> list[str]:
     if not steps:
-        files.write_bytes(target, path.read_bytes())
+        _copy(path, target)
         return []
     content, ignored = changed(path, steps)
     files.write_bytes(target, content)

@@ -13,7 +13,7 @@ from pixelwise.errors import DataError, LayoutError, UnreadableError
 from pixelwise.types import SplitName
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
-_MAX_DEPTH = 6
+MAX_DEPTH = 6
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"Rar!")
 
 # In order of preference, where a dataset has several.
@@ -31,6 +31,8 @@ _NEUTRAL = {"dir", "folder", "data", "set"}
 _OTHER = {"object", "objects", "instance", "instances", "panoptic", "depth", "unlabelled", "unlabeled",
           "predict", "prediction", "predictions", "pred", "overlay", "overlays", "preview",
           "previews"}  # fmt: skip
+
+_TO_MAP = {"scene", "scenes"}
 
 Role = Literal["image", "mask"]
 
@@ -62,14 +64,16 @@ class Listing(NamedTuple):
 
     Attributes:
         folders: Folders that hold image files.
-        others: How many other files there are by suffix.
+        others: All other files.
+        deep: Folders too deep to be looked into.
         junk: Hidden files and folders, and what operating systems leave behind; passed over.
         loops: Links to folders that are read already; passed over.
         outside: Links that lead out of the folder; followed.
     """
 
     folders: list[Folder]
-    others: dict[str, int]
+    others: list[Path]
+    deep: list[Path]
     junk: int
     loops: list[DataError]
     outside: list[Path]
@@ -89,7 +93,8 @@ def list_folders(root: Path) -> Listing:
         raise LayoutError("is no folder", file=root, remedy="give the folder that holds images and masks")
     home = os.path.realpath(root)
     folders: list[Folder] = []
-    others: dict[str, int] = {}
+    others: list[Path] = []
+    deep: list[Path] = []
     loops: list[DataError] = []
     outside: list[Path] = []
     junk = 0
@@ -108,16 +113,21 @@ def list_folders(root: Path) -> Listing:
         junk += entries.junk
         outside += [link for link in entries.links if not _inside(link, home)]
         parts = path.relative_to(root).parts
-        if len(parts) < _MAX_DEPTH:
+        if len(parts) < MAX_DEPTH:
             pending += sorted(inside, reverse=True, key=lambda folder: (folder.is_symlink(), folder.name))
+        else:
+            deep += inside
         images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-        for file in files:
-            if file.suffix.lower() not in IMAGE_SUFFIXES:
-                others[file.suffix.lower()] = others.get(file.suffix.lower(), 0) + 1
+        others += [file for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]
         if images:
             folders.append(_folder(path, parts, sorted(images, key=lambda file: natural_key(file.name))))
     ordered = sorted(folders, key=lambda folder: natural_key(str(folder.path)))
-    return Listing(ordered, others, junk, loops, sorted(outside))
+    return Listing(ordered, sorted(others), sorted(deep), junk, loops, sorted(outside))
+
+
+def is_told_apart(folder: Folder) -> bool:
+    """Whether the names above say that the files are neither images to learn from nor masks of classes."""
+    return any((_OTHER | _TO_MAP) & set(_tokens(part)) for part in folder.rest)
 
 
 def split_word(name: str) -> SplitName | None:

@@ -15,12 +15,14 @@ from pixelwise.data.assign import Assigned
 from pixelwise.data.checkreport import CheckReport, ClassShare, Finding, Histogram, Level, SplitShare
 from pixelwise.data.classes import ClassTable
 from pixelwise.data.displaced import Peak, find_displaced, moved_error
-from pixelwise.data.examine import Looked, Trait
+from pixelwise.data.examine import Looked
 from pixelwise.data.items import Item, Pair
 from pixelwise.data.layouts import Layout
-from pixelwise.data.leaks import LeakWatch
+from pixelwise.data.leakwatch import LeakWatch
+from pixelwise.data.smooth import Smooth, smooth_error
 from pixelwise.data.specks import Specks, holes_error
 from pixelwise.data.stats import BandMoments
+from pixelwise.data.traits import NOTES, WARNINGS, Trait
 from pixelwise.errors import ClassesError, DataError, LayoutError, MaskError, PixelwiseError
 from pixelwise.types import SPLITS, Normalization, SplitName
 
@@ -34,6 +36,7 @@ class Gathered:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.findings = [Finding("error", problem) for problem in layout.problems]
+        self.findings += [Finding("warning", problem) for problem in layout.warnings]
         self.notes: list[str] = []
         self.table: ClassTable | None = None
         self._moments: dict[tuple[int, str], BandMoments] = {}
@@ -45,7 +48,9 @@ class Gathered:
         self._images = np.zeros(0, np.int64)
         self._best: dict[int, tuple[float, int, Item, frozenset[int]]] = {}
         self._specks: list[tuple[Path, Specks]] = []
+        self._smooth: list[tuple[Path, Smooth]] = []
         self._traits: dict[Trait, list[Path]] = {}
+        self._without_data: dict[str, Counter[Path]] = {}
         self._copies: dict[bytes, dict[SplitName, list[Path]]] = {}
         self._alignment = Alignment()
         self._peaks: list[tuple[Path, Peak]] = []
@@ -68,6 +73,7 @@ class Gathered:
         self.findings += seen.findings
         for trait, file in seen.traits:
             self._traits.setdefault(trait, []).append(file)
+        self._count_without(seen)
         if seen.size is not None and seen.kind is not None:
             self._sizes[seen.size] += 1
             self._kinds.setdefault(seen.kind, []).append(seen.item.image)
@@ -82,14 +88,24 @@ class Gathered:
             self._images += seen.counts.pixels > 0
             self._ignored[seen.split] += seen.counts.ignored
             self._choose(seen.item, seen.counts.pixels)
-        if seen.outlines is not None and isinstance(seen.item, Pair):
-            self._alignment.add(seen.item.image, seen.item.mask, seen.outlines)
-        if seen.peak is not None and isinstance(seen.item, Pair):
-            self._peaks.append((seen.item.mask, seen.peak))
-        if seen.specks is not None and isinstance(seen.item, Pair):
-            self._specks.append((seen.item.mask, seen.specks))
+        if isinstance(seen.item, Pair):
+            self._take_pair(seen, seen.item)
         self._remember(seen.watch)
         self._taken += 1
+
+    def _count_without(self, seen: Looked) -> None:
+        for why, pixels in seen.without_data.items():
+            self._without_data.setdefault(why, Counter())[seen.item.image] += pixels
+
+    def _take_pair(self, seen: Looked, pair: Pair) -> None:
+        if seen.outlines is not None:
+            self._alignment.add(pair.image, pair.mask, seen.outlines)
+        if seen.peak is not None:
+            self._peaks.append((pair.mask, seen.peak))
+        if seen.specks is not None:
+            self._specks.append((pair.mask, seen.specks))
+        if seen.smooth is not None:
+            self._smooth.append((pair.mask, seen.smooth))
 
     def _remember(self, watch: LeakWatch) -> None:
         mine, other = self._watch, watch
@@ -120,6 +136,8 @@ class Gathered:
         self._compare_outlines()
         if self._specks:
             self.add(holes_error(self._specks), "warning")
+        if self._smooth:
+            self.add(smooth_error(self._smooth), "warning")
         self._tell_traits()
 
     def _compare_kinds(self) -> None:
@@ -196,10 +214,14 @@ class Gathered:
             self.add(moved_error(mask, peak), "warning")
 
     def _tell_traits(self) -> None:
-        for trait, sentence in _NOTES:
+        for trait, sentence in NOTES:
             if files := self._traits.get(trait):
                 self.notes.append(f"{sentence}: {_few(files)}")
-        for trait, code, sentence, remedy in _WARNINGS:
+        for why, pixels in self._without_data.items():
+            self.notes.append(
+                f"{pixels.total():,} pixels without data ({why}) count nowhere: {_few([*pixels])}"
+            )
+        for trait, code, sentence, remedy in WARNINGS:
             if files := self._traits.get(trait):
                 problem = DataError(
                     f"{sentence}: {_few(files)}", file=files[0], code=code, count=len(files), remedy=remedy
@@ -259,23 +281,6 @@ class Gathered:
         return tuple(chosen[place] for place in sorted(chosen))
 
 
-_NOTES: tuple[tuple[Trait, str], ...] = (
-    ("rotated", "turned upright by their EXIF tag"),
-    ("one class", "masks of one class alone"),
-    ("empty", "images with pixels declared empty, which count nowhere"),
-)
-_WARNINGS: tuple[tuple[Trait, str, str, str], ...] = (
-    ("alpha", "image-alpha", "alpha channel not read",
-     "if it hides pixels, give them an ignored value in the masks; or save the images without it"),
-    ("mask alpha", "mask-alpha", "alpha channel of masks not read",
-     "save the masks without it, as one band of class indices"),
-    ("misnamed", "file-name", "the content is of another format than the name says",
-     "read by its content all the same; rename the file for other programs"),
-    ("constant", "image-constant", "images of one colour",
-     "look at them: they teach nothing and may be failed exports"),
-)  # fmt: skip
-
-
 def _histograms(samples: Sequence[NDArray[Any]]) -> tuple[Histogram, ...]:
     if not samples:
         return ()
@@ -283,7 +288,9 @@ def _histograms(samples: Sequence[NDArray[Any]]) -> tuple[Histogram, ...]:
     found = []
     for band in values.T:
         low, high = (0.0, 256.0) if band.dtype == np.uint8 else (float(band.min()), float(band.max()))
-        counts, _ = np.histogram(band, bins=_BINS, range=(low, high if high > low else low + 1))
+        counts, _ = np.histogram(
+            band.astype(np.float64), bins=_BINS, range=(low, high if high > low else low + 1)
+        )
         found.append(Histogram(low, high, tuple(counts.tolist())))
     return tuple(found)
 

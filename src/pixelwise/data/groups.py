@@ -12,38 +12,53 @@ one finding, and a fair split keeps it in one part. The rule, in this order; the
    0001TP, `Seq05VD_f00540` of Seq05VD, `tile3_part07` of tile3, `NORMAL2-IM-0386-0001` of NORMAL2-IM-0386. A number
    without another one before it only counts images: `img_001`, `07`, and `2011_000003`, where a year is no group.
 
-What is left is a group of its own.
+GeoTIFF tiles that touch or overlap on the ground are of one scene, whatever their names say: what 4 and 5 found is put
+together where tiles of two groups touch, and in place of the blocks of 3 come the scenes. What is left is a group of
+its own.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from pixelwise.data.dataset import Split
-from pixelwise.data.items import Window
+from pixelwise.data.items import Row, Window
 from pixelwise.data.lists import stem_of
 from pixelwise.data.pairing import fold
+from pixelwise.data.read import read_header
+from pixelwise.data.regroup import Joined
 from pixelwise.data.sheets import NAMES, read_sheet
-from pixelwise.errors import LayoutError
+from pixelwise.errors import DataError, LayoutError
+from pixelwise.geo.classmaps import Grid
+from pixelwise.geo.footprints import extent, touching
 
 SIDE = 4
 """Windows and map tiles are put together in blocks of SIDE x SIDE."""
 
 _COLUMN = re.compile(r"(group|scene|sequence|video|patient)(_id|_group|_name)?")
 _YEAR = re.compile(r"(19|20)\d\d")
+_MAP_TILES = f"blocks of {SIDE} x {SIDE} map tiles, from the file names"
+_TIFF = (".tif", ".tiff")
 _ZOOMS = (10, 30)  # levels of map tiles on which a network can see something
 
 
 @dataclass(frozen=True)
 class Groups:
-    """The group of each item, in the order of the split, and in one phrase how they were found."""
+    """The group of each item, in the order of the split, and in one phrase how they were found.
+
+    `places` has the middle of each image within its group, across and down in sides of an image; empty where it is not
+    known.
+    """
 
     names: tuple[str, ...]
     origin: str
+    places: tuple[tuple[float, float], ...] = ()
 
     @property
     def count(self) -> int:
@@ -51,8 +66,10 @@ class Groups:
         return len(set(self.names))
 
 
-def find_groups(split: Split, *, table: str | Path | None = None) -> Groups:
+def find_groups(split: Split, *, table: str | Path | None = None, ground: bool = True) -> Groups:
     """The groups of the items of `split`, from `table` if a CSV file is given, and how they were found.
+
+    Without `ground` nobody looks where GeoTIFFs lie.
 
     Raises:
         LayoutError: the given table has no column of groups, or does not name every image.
@@ -66,15 +83,20 @@ def find_groups(split: Split, *, table: str | Path | None = None) -> Groups:
                 file=table,
                 remedy=f"give it a column of names ({NAMES[0]}) and one called group, with a row for each image",
             )
-        return found
+        return _with_places(split, found) if ground else found
     for file in sorted(split.root.glob("*.csv")) if split.root.is_dir() else ():
         if (found := _from_table(file, split)) is not None:
-            return found
+            return _with_places(split, found) if ground else found
     if split.items and all(isinstance(item, Window) for item in split.items):
         return _from_windows([item for item in split.items if isinstance(item, Window)])
+    named = _from_names(split)
+    return _from_ground(split, named) if ground else named
+
+
+def _from_names(split: Split) -> Groups:
     rules: list[tuple[Callable[[Sequence[str]], list[str]], str]] = [
-        (_map_tiles, f"blocks of {SIDE} x {SIDE} map tiles, from the file names"),
-        (_places, "what stands before the last number of the file names"),
+        (_map_tiles, _MAP_TILES),
+        (_shots, "what stands before the last number of the file names"),
     ]
     if split.task != "classify":  # there the folder is the answer
         rules.insert(1, (_folders, "the folders of the images"))
@@ -84,6 +106,10 @@ def find_groups(split: Split, *, table: str | Path | None = None) -> Groups:
         if groups != names:
             pairs = zip(split.names, names, groups, strict=True)
             return Groups(tuple(full if group == name else group for full, name, group in pairs), origin)
+    return _alone(split)
+
+
+def _alone(split: Split) -> Groups:
     return Groups(split.names, "each image by itself")
 
 
@@ -108,19 +134,85 @@ def _from_table(path: Path, split: Split) -> Groups | None:
 def _from_windows(items: Sequence[Window]) -> Groups:
     counts = Counter(item.image for item in items)
     large = {file for file, count in counts.items() if count > SIDE * SIDE}
-    if not large:
-        return Groups(tuple(item.image.name for item in items), "the scenes")
     height, width = (max(side) for side in zip(*((i.box.height, i.box.width) for i in items), strict=True))
-    names = []
+    names, places = [], []
     for item in items:
-        block = ""
-        if item.image in large:
-            # The middle of a window: those at the borders are a little smaller than the others.
-            row = (item.box.top + item.box.bottom) // 2 // (SIDE * height)
-            column = (item.box.left + item.box.right) // 2 // (SIDE * width)
-            block = f"/{row}-{column}"
+        # The middle of a window: those at the borders are a little smaller than the others.
+        across = (item.box.left + item.box.right) / 2 / width
+        down = (item.box.top + item.box.bottom) / 2 / height
+        block = f"/{int(down / SIDE)}-{int(across / SIDE)}" if item.image in large else ""
         names.append(f"{item.image.name}{block}")
-    return Groups(tuple(names), f"blocks of {SIDE} x {SIDE} windows of the scenes")
+        places.append((across, down))
+    origin = f"blocks of {SIDE} x {SIDE} windows of the scenes" if large else "the scenes"
+    return Groups(tuple(names), origin, tuple(places))
+
+
+def _from_ground(split: Split, named: Groups) -> Groups:
+    """The groups that names tell, put together where GeoTIFFs of two of them touch or overlap."""
+    grids = _grids(split)
+    scenes = touching(list(grids.values()))
+    if len(set(scenes.tolist())) == len(grids):
+        return named
+    if named.origin == _MAP_TILES:  # blocks of them touch each other
+        named = _alone(split)
+    joined = Joined(len(split))
+    joined.join_equal(named.names)
+    origin = "GeoTIFF tiles that touch or overlap"
+    origin += f", and {named.origin}" if named.count < len(split) else ""
+    first: dict[int, int] = {}
+    for number, scene in zip(grids, scenes.tolist(), strict=True):
+        joined.join(first.setdefault(scene, number), number)
+    names = tuple(named.names[joined.root(number)] for number in range(len(split)))
+    return Groups(names, origin, _places(grids, names))
+
+
+def _with_places(split: Split, told: Groups) -> Groups:
+    return replace(told, places=_places(_grids(split), told.names))
+
+
+def _grids(split: Split) -> dict[int, Grid]:
+    """Where the images lie that are GeoTIFFs with a coordinate system, from their headers."""
+    found = {}
+    for number, item in enumerate(split.items):
+        if isinstance(item, Row | Window) or item.image.suffix.lower() not in _TIFF:
+            continue
+        try:
+            header = read_header(item.image)
+        except DataError:
+            continue  # whoever reads its pixels says what is wrong with it
+        if header.place is not None and header.place.crs is not None:
+            affine, crs = header.place.affine, str(header.place.crs)
+            found[number] = Grid(header.height, header.width, affine, crs)
+    return found
+
+
+def _places(grids: Mapping[int, Grid], names: Sequence[str]) -> tuple[tuple[float, float], ...]:
+    """The middle of each image within its group; empty where a group of several does not lie in one system."""
+    places = np.zeros((len(names), 2))
+    for members in members_of(names).values():
+        if len(members) == 1:
+            continue
+        if (
+            not all(number in grids for number in members)
+            or len({grids[number].crs for number in members}) > 1
+        ):
+            return ()
+        boxes = np.array([extent(grids[number]) for number in members])
+        sides = np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
+        places[members] = (boxes[:, :2] + boxes[:, 2:]) / 2 / sides * [1, -1]
+    return tuple((across, down) for across, down in places.tolist())
+
+
+def members_of(names: Sequence[str]) -> dict[str, list[int]]:
+    """The places of each name, in their order.
+
+    >>> members_of(["a", "b", "a"])
+    {'a': [0, 2], 'b': [1]}
+    """
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        found.setdefault(name, []).append(place)
+    return found
 
 
 def _map_tiles(names: Sequence[str]) -> list[str]:
@@ -158,7 +250,7 @@ def _folders(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _places(names: Sequence[str]) -> list[str]:
+def _shots(names: Sequence[str]) -> list[str]:
     return [_place(name) for name in names]
 
 

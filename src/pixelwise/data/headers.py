@@ -8,23 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+UNNAMED = 32767
+"""What a GeoTIFF says in place of an EPSG code when it describes its coordinate system itself."""
+
 
 @dataclass(frozen=True)
 class Place:
     """Where a GeoTIFF lies: pixel (column, row) is at (a*column + b*row + c, d*column + e*row + f) of `crs`."""
 
     affine: tuple[float, float, float, float, float, float]
-    crs: int | None  # EPSG code; None where the file gives none
+    crs: int | None  # EPSG code, UNNAMED for a system that has none; None where the file gives none
 
     def __str__(self) -> str:
         a, b, c, d, e, f = self.affine
         turned = f", turned ({b:.6g}, {d:.6g})" if b or d else ""
-        where = f"EPSG:{self.crs} " if self.crs else ""
+        where = f"EPSG:{self.crs} " if self.crs and self.crs != UNNAMED else ""
         return f"{where}corner ({c:.10g}, {f:.10g}), pixel ({a:.6g}, {e:.6g}){turned}"
 
     def differs(self, other: Place) -> bool:
         """Whether pixels lie elsewhere, by more than a hundredth of a pixel at the corner or in size."""
-        if self.crs and other.crs and self.crs != other.crs:
+        if self.crs and other.crs and self.crs != other.crs and UNNAMED not in (self.crs, other.crs):
             return True
         unit = max(abs(value) for value in (*self.affine[:2], *self.affine[3:5]))
         return any(abs(x - y) > unit / 100 for x, y in zip(self.affine, other.affine, strict=True))
@@ -43,11 +46,12 @@ class Header:
     frames: int = 1
     alpha: bool = False  # a channel that reading drops
     colors: bool = False  # stored as several bands, not as one band or palette indices
-    lossy: str = ""  # name of the lossy compression
+    lossy: str = ""  # name of a compression that loses values, or may
     nodata: int | None = None
     depth: int = 8  # bits per value as stored
     size: int = 0  # bytes of the file
-    blank: float | None = None  # the value of a float image that the file declares empty; may be NaN
+    blank: float | None = None  # the value that the file declares to be no data; may be NaN
+    white: bool = False  # grey whose 0 is white
     place: Place | None = None  # where a GeoTIFF lies
 
 

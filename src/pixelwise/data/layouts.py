@@ -10,10 +10,11 @@ from typing import Literal
 
 from pixelwise.data import arrays, scenes
 from pixelwise.data.classes import ClassTable
-from pixelwise.data.folders import IMAGE_WORDS, MASK_WORDS, Folder, list_folders
+from pixelwise.data.folders import IMAGE_WORDS, MASK_WORDS, Folder, Listing, is_told_apart, list_folders
 from pixelwise.data.items import Item, Labelled, Pair, Window, in_order, natural_key
 from pixelwise.data.lists import SplitLists, read_lists
 from pixelwise.data.pairing import Named, Pairing, fold, lone, pair_up, split_by_suffix
+from pixelwise.data.unused import by_suffix, passed_over, unread, with_partners
 from pixelwise.errors import DataError, LayoutError
 from pixelwise.types import SPLITS, SplitName
 
@@ -33,6 +34,7 @@ class Layout:
     origin: str = ""
     notes: list[str] = field(default_factory=list)
     problems: list[DataError] = field(default_factory=list)
+    warnings: list[DataError] = field(default_factory=list)
     class_names: tuple[str, ...] = ()
     links: list[Path] = field(default_factory=list)  # that lead out of the folder
 
@@ -59,30 +61,62 @@ def find_pairs(root: str | Path, classes: str | Path | ClassTable | None = None)
     if scenes.has_scenes(root):
         return _scene_layout(root, classes)
     listing = list_folders(root)
-    folders, others = listing.folders, listing.others
+    folders = listing.folders
     if not folders:
         files = [file for file in sorted(root.iterdir()) if file.suffix.lower() == ".npz"]
         if files:
-            return _array_layout(files)
-        held = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(others.items()))
+            layout = _array_layout(files)
+            _tell_unused(
+                layout, root, listing._replace(others=[f for f in listing.others if f not in files]), []
+            )
+            return layout
+        held = by_suffix(listing.others)
         raise LayoutError(f"holds no images{f' (only {held})' if held else ''}", file=root, remedy=_WANTED)
-    notes: list[str] = []
-    images = _preferred([folder for folder in folders if folder.role == "image"], IMAGE_WORDS, root, notes)
-    masks = _preferred([folder for folder in folders if folder.role == "mask"], MASK_WORDS, root, notes)
-    plain = [folder for folder in folders if folder.role is None]
-    if masks:
-        images = images or _plain_images(plain, root, notes)
-        layout = _pair_layout(root, _files(images), _files(masks), notes)
-    else:
-        layout = _layout_without_mask_folders(root, images or plain, notes)
-    layout.problems += listing.loops
+    layout, spare = _layout_of(root, listing)
     layout.links = listing.outside
     if listing.junk:
-        notes.append(f"passed over {listing.junk} hidden files and what operating systems leave behind")
+        layout.notes.append(
+            f"passed over {listing.junk} hidden files and what operating systems leave behind"
+        )
+    _tell_unused(layout, root, listing, spare)
+    layout.problems += listing.loops
     if not layout.items and not layout.problems:
         raise LayoutError(f"no image has a mask: {'; '.join(layout.notes)}", file=root, remedy=_WANTED)
     _make_names_unique(layout)
     return layout
+
+
+def _layout_of(root: Path, listing: Listing) -> tuple[Layout, list[Folder]]:
+    """The layout of folders of images, and the folders without a telling name that have no part in it."""
+    folders = listing.folders
+    notes: list[str] = []
+    images = _preferred([folder for folder in folders if folder.role == "image"], IMAGE_WORDS, root, notes)
+    masks = _preferred([folder for folder in folders if folder.role == "mask"], MASK_WORDS, root, notes)
+    plain = [folder for folder in folders if folder.role is None]
+    try:
+        if masks:
+            images = images or _plain_images(plain, root, notes)
+            layout = _pair_layout(root, _files(images), _files(masks), notes)
+        else:
+            images = images or plain
+            layout = _layout_without_mask_folders(root, images, notes)
+    except LayoutError as error:
+        if held := by_suffix(unread(listing.others)):
+            raise LayoutError(
+                f"{error.found} (and {held}, not read)", file=root, remedy=error.remedy
+            ) from error
+        raise
+    taken = {folder.path for folder in images}
+    return layout, [folder for folder in plain if folder.path not in taken]
+
+
+def _tell_unused(layout: Layout, root: Path, listing: Listing, spare: list[Folder]) -> None:
+    """A note on folders whose name says that they are something else; a warning on all else that is not used."""
+    for folder in filter(is_told_apart, spare):
+        layout.notes.append(f"left out {_shown(folder, root)}: {len(folder.files)} images")
+    warning = passed_over(root, listing, [folder for folder in spare if not is_told_apart(folder)])
+    layout.warnings += [warning] if warning is not None else []
+    layout.problems = with_partners(layout.problems, listing.others, root)
 
 
 def _scene_layout(root: Path, classes: str | Path | ClassTable | None) -> Layout:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import filecmp
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from pixelwise.errors import DataError, MissingExtraError
 from pixelwise.geo.footprints import same_ground
 from pixelwise.geo.scenes import scene_facts
 from pixelwise.ops.tiles import Box
-from pixelwise.types import SPLITS, Image, SplitName
+from pixelwise.types import SPLITS, SplitName
 
 Kind = Literal["copy", "near duplicate", "overlap", "same ground", "side by side", "same group"]
 KINDS: tuple[Kind, ...] = ("copy", "near duplicate", "overlap", "same ground", "side by side", "same group")
@@ -74,7 +73,7 @@ class LeakReport:
         images: How many there are in each split.
         leaks: The strongest kinds first; each pair of images once.
         proposal: A split of the same shares in which nothing leaks.
-        origin: How groups were told by name.
+        origin: How groups were told, beside the pairs.
         notes: What could not be looked at.
     """
 
@@ -110,7 +109,7 @@ class LeakReport:
             lines.append(f"  {kind:<15} {count:>6} {'pair ' if count == 1 else 'pairs'}  {_EXPLAINED[kind]}")
             lines += [f"    {told(leak)}" for leak in [x for x in self.leaks if x.kind == kind][:shown]]
         sizes = ", ".join(f"{split} {len(self.proposal.names[split])}" for split in SPLITS)
-        lines.append(f"groups by name: {self.origin}")
+        lines.append(f"groups: {self.origin}")
         lines.append(f"proposed split: {len(set(self.proposal.groups.values()))} groups, {sizes}")
         lines += [f"note: {note}" for note in (*self.notes, *self.proposal.notes)]
         return "\n".join(lines)
@@ -144,14 +143,15 @@ def find_leaks(data: Dataset, *, progress: Callable[[int, int], None] | None = N
         if progress is not None:
             progress(number + 1, len(items))
     found, notes = _matches(book, items)
-    groups = find_groups(replace(data.train, items=tuple(items)))
+    every = replace(data.train, items=tuple(items))
+    groups, named = find_groups(every), find_groups(every, ground=False)
     joined = Joined(len(items))
     for pair in found:
         joined.join(*pair)
     joined.join_equal(groups.names)
-    for first, second in _named(groups.names, homes):
-        found.setdefault((first, second), ("same group", _likeness(book, first, second)))
-    leaks = [_leak(kind, match, items, homes) for kind, match in found.values()]
+    for first, second in _named(named.names, homes):  # tiles that only touch are no leak, but stay together
+        found.setdefault((first, second), ("same group", likeness(book, first, second)))
+    leaks = [leak_of(kind, match, items, homes) for kind, match in found.values()]
     leaks = [leak for leak in leaks if leak.splits[0] != leak.splits[1]]
     leaks.sort(key=lambda leak: (KINDS.index(leak.kind), -leak.similarity, natural_key(leak.first)))
     images = {split: homes.count(split) for split in SPLITS}
@@ -176,8 +176,8 @@ def _matches(
     for match in shared_parts(book):
         note("overlap", match)
     try:
-        for first, second, share in same_ground(_grids(items)):
-            note("same ground", _likeness(book, first, second)._replace(share=share))
+        for first, second, share in same_ground(grids_of(dict(enumerate(items)))):
+            note("same ground", likeness(book, first, second)._replace(share=share))
     except MissingExtraError as error:
         notes.append(f"footprints were not compared: {error.found}")
     for match in continued(book):
@@ -185,61 +185,14 @@ def _matches(
     return found, notes
 
 
-class LeakWatch:
-    """The cheap part of the search, for a pass over the data that reads every image anyway."""
-
-    def __init__(self) -> None:
-        self.book = Sketchbook(detailed=False)
-        self.items: list[Item] = []
-        self.homes: list[SplitName] = []
-
-    def add(self, item: Item, split: SplitName, image: Image) -> None:
-        """Remember an image [H, W, C]."""
-        self.book.add(image)
-        self.items.append(item)
-        self.homes.append(split)
-
-    def warnings(self) -> list[DataError]:
-        """One warning for each two splits that hold near duplicates; files that are equal byte by byte are left out."""
-        found = []
-        for position, split in enumerate(SPLITS):
-            for other in SPLITS[position + 1 :]:
-                one = [n for n, home in enumerate(self.homes) if home == split]
-                two = [n for n, home in enumerate(self.homes) if home == other]
-                pairs = [match for match in near_duplicates(self.book, one, two) if not self._equal(match)]
-                if pairs:
-                    found.append(self._warning(pairs))
-        return found
-
-    def _equal(self, match: Match) -> bool:
-        if self.book.digests[match.first] != self.book.digests[match.second]:
-            return False
-        one, two = self.items[match.first], self.items[match.second]
-        if isinstance(one, (Row, Window)) or isinstance(two, (Row, Window)):
-            return True
-        return filecmp.cmp(one.image, two.image, shallow=False)
-
-    def _warning(self, pairs: Sequence[Match]) -> DataError:
-        pairs = sorted(pairs, key=lambda match: -match.similarity)
-        leaks = [_leak("near duplicate", match, self.items, self.homes) for match in pairs[:3]]
-        more = " ..." if len(pairs) > 3 else ""
-        first, second = leaks[0].splits
-        number = f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of near duplicates"
-        return DataError(
-            f"{number} in {first} and {second}: {'; '.join(told(leak) for leak in leaks)}{more}",
-            file=self.items[pairs[0].first].image,
-            remedy="keep them in one split, or scores are too good: `pixelwise check DATA --leaks --split-to FILE.csv` "
-            "proposes one",
-        )
-
-
-def _leak(kind: Kind, match: Match, items: Sequence[Item], homes: Sequence[SplitName]) -> Leak:
+def leak_of(kind: Kind, match: Match, items: Sequence[Item], homes: Sequence[SplitName]) -> Leak:
+    """The pair of a match."""
     one, two = match.first, match.second
     rest = match.similarity, match.turn, match.shift, match.share
     return Leak(kind, items[one].name, items[two].name, (homes[one], homes[two]), *rest)
 
 
-def _likeness(book: Sketchbook, first: int, second: int) -> Match:
+def likeness(book: Sketchbook, first: int, second: int) -> Match:
     """Two images that are known to belong together, and how alike they look as a whole."""
     return Match(first, second, float(np.clip(book.vectors[first] @ book.vectors[second], 0, 1)))
 
@@ -266,10 +219,10 @@ def _labels(items: Sequence[Item], groups: Sequence[str], joined: Joined) -> dic
     return {item.name: label[joined.root(number)] for number, item in enumerate(items)}
 
 
-def _grids(items: Sequence[Item]) -> dict[int, tuple[Any, Box]]:
+def grids_of(items: Mapping[int, Item]) -> dict[int, tuple[Any, Box]]:
     """Grid and window of the items that are GeoTIFFs."""
     found = {}
-    for number, item in enumerate(items):
+    for number, item in items.items():
         if isinstance(item, Row) or item.image.suffix.lower() not in _TIFF:
             continue
         try:

@@ -74,6 +74,8 @@ def step_for(code: str, table: ClassTable, file: Path, names: tuple[str, ...], w
             return Step(
                 "snap", names, why, enabled=False, classes=(*classes, *sorted(table.ignore)), within=within
             )
+        if IGNORE in classes:
+            return None  # then no value counts nowhere by itself
         if code == "mask-value" and 0 < len(strangers := _strangers(table, file)) <= _MOST_VALUES:
             pairs = tuple((value, IGNORE) for value in strangers)
             return Step("map_values", names, why, enabled=False, values=pairs)

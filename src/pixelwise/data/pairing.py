@@ -53,6 +53,15 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def bare(name: str) -> str:
+    """`name` folded and without `_mask`, `_sat` and the like, by which images and masks may differ.
+
+    >>> bare("7_Mask") == bare("7_sat")
+    True
+    """
+    return _bare_image(_bare_mask(fold(name)))
+
+
 def pair_up(images: Iterable[Named], masks: Iterable[Named]) -> Pairing:
     """Pair by equal names first, then by names without `_mask`, `_P` and the like."""
     result = Pairing()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pixelwise.data.items import Item, Pair
-from pixelwise.data.read import empty_pixels, read_header
+from pixelwise.data.read import empty_pixels, is_tiff, read_header
 from pixelwise.errors import MaskError
 from pixelwise.types import IGNORE, Labels
-
-_SUFFIXES = (".tif", ".tiff")
 
 
 def refuse_other_place(pair: Pair) -> None:
@@ -19,7 +15,7 @@ def refuse_other_place(pair: Pair) -> None:
         MaskError: both are GeoTIFFs, and their places differ.
         UnreadableError: one of them cannot be read.
     """
-    if not (_may_be_placed(pair.image) and _may_be_placed(pair.mask)):
+    if not (is_tiff(pair.image) and is_tiff(pair.mask)):
         return
     image, mask = read_header(pair.image), read_header(pair.mask)
     if image.place is None or mask.place is None or not image.place.differs(mask.place):
@@ -37,13 +33,9 @@ def refuse_other_place(pair: Pair) -> None:
 
 def without_empty(item: Item, labels: Labels) -> Labels:
     """The labels with 255 where the image is declared empty."""
-    if not isinstance(item, Pair) or not _may_be_placed(item.image):
+    if not isinstance(item, Pair):
         return labels
     empty = empty_pixels(item.image)
     if empty is not None and empty.shape == labels.shape:
         labels[empty] = IGNORE
     return labels
-
-
-def _may_be_placed(file: Path) -> bool:
-    return file.suffix.lower() in _SUFFIXES

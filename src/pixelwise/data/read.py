@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from pixelwise.data import photos, tiffs
 from pixelwise.data.headers import Header, upright
-from pixelwise.errors import DataError, MaskError, PixelwiseError, UnreadableError
+from pixelwise.data.lossy import UNSURE
+from pixelwise.data.numbers import refuse_numbers
+from pixelwise.errors import MaskError, PixelwiseError, UnreadableError
 from pixelwise.types import Image
 
 MAX_PIXELS = 300_000_000
@@ -62,30 +64,50 @@ class RawMask:
 def read_image(path: str | Path) -> Image:
     """Read an image as uint8, uint16 or float32 [H, W, C], upright, with the values of the file.
 
+    Pixels that a TIFF declares to hold no data are 0.
+
     Raises:
         UnreadableError: missing, empty, truncated, animated, too large or not an image.
         DataError: a float image holds NaN, infinite values or -9999 that the file does not declare empty.
     """
+    return image_and_empty(path)[0]
+
+
+def image_and_empty(path: str | Path) -> tuple[Image, NDArray[np.bool_] | None]:
+    """As `read_image`, and where the file declares that there is no data [H, W]; None where it declares nothing.
+
+    Raises:
+        UnreadableError, DataError: as `read_image`.
+    """
     path = Path(path)
-    image, header = _decoded(path)
-    if image.dtype.kind == "f":
-        empty = _empty(image, header)
-        if empty is not None:
-            image[empty] = 0  # a value of -9999 would spoil the statistics of the bands
-        _check_finite(image, path)
-    return image
+    image, empty = _decoded(path)
+    if empty is not None:
+        image[empty] = 0  # a value of -9999 would spoil the statistics of the bands
+    refuse_numbers(image, path)
+    return image, empty
 
 
 def empty_pixels(path: str | Path) -> NDArray[np.bool_] | None:
-    """Where a float image holds the value that the file declares empty [H, W]; None where it declares none.
+    """Where a file declares that an image holds no data [H, W]; None where it declares nothing.
 
     Raises:
         UnreadableError: as `read_image`.
     """
     path = Path(path)
-    if read_header(path).blank is None:
-        return None
-    return _empty(*_decoded(path))
+    return _decoded(path)[1] if is_tiff(path) and read_header(path).blank is not None else None
+
+
+def is_tiff(path: str | Path) -> bool:
+    """Whether the content of a regular file begins as a TIFF does, whatever its name says."""
+    path = Path(path)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a named pipe would block for ever
+            return False
+        with path.open("rb") as stream:
+            start = stream.read(4)
+    except OSError:
+        return False
+    return any(start == signature for signature, name in _SIGNATURES if name == "TIFF")
 
 
 def read_mask(path: str | Path) -> RawMask:
@@ -93,16 +115,20 @@ def read_mask(path: str | Path) -> RawMask:
 
     Raises:
         UnreadableError: missing, empty, truncated, animated, too large or not an image.
-        MaskError: lossy (JPEG), not integer, or of a number of bands that is neither 1 nor 3.
+        MaskError: lossy (such as JPEG), not integer, or of a number of bands that is neither 1 nor 3.
     """
     path = Path(path)
     with _opened(path) as (stream, header):
         if header.lossy:
+            unsure = header.lossy in UNSURE
             raise MaskError(
-                f"the mask has lossy {header.lossy} compression, which changes class values at edges",
+                f"the mask has {header.lossy} compression, which may have changed class values at edges"
+                if unsure
+                else f"the mask has lossy {header.lossy} compression, which changes class values at edges",
                 file=path,
                 code="mask-lossy",
-                remedy="export the mask as PNG from the tool that made it; converting does not help",
+                remedy="export the mask as PNG from the tool that made it; converting "
+                + ("helps only if you know that nothing was lost" if unsure else "does not help"),
             )
         decode = tiffs.mask if header.format == "TIFF" else photos.mask
         values, palette = decode(stream, header)
@@ -133,20 +159,15 @@ def read_header(path: str | Path) -> Header:
         return header
 
 
-def _decoded(path: Path) -> tuple[Image, Header]:
+def _decoded(path: Path) -> tuple[Image, NDArray[np.bool_] | None]:
     with _opened(path) as (stream, header):
-        decode = tiffs.image if header.format == "TIFF" else photos.image
-        return upright(decode(stream, header), header.orientation), header
-
-
-def _empty(image: Image, header: Header) -> NDArray[np.bool_] | None:
-    if header.blank is None:
-        return None
-    blank: NDArray[np.bool_] = (
-        np.isnan(image) if np.isnan(header.blank) else image == np.float32(header.blank)
-    )
-    empty: NDArray[np.bool_] = np.asarray(blank.any(axis=2))
-    return empty
+        if header.format == "TIFF":
+            image, empty = tiffs.image(stream, header)
+        else:
+            image, empty = photos.image(stream, header), None
+        if empty is not None:
+            empty = upright(empty, header.orientation)
+        return upright(image, header.orientation), empty
 
 
 @contextmanager
@@ -223,40 +244,6 @@ def _check_header(header: Header, path: Path) -> None:
             file=path,
             remedy="cut it into tiles of some thousand pixels",
         )
-
-
-def _check_finite(image: Image, path: Path) -> None:
-    bad = ~np.isfinite(image).all(axis=2)
-    if bad.any():
-        row, column = np.argwhere(bad)[0].tolist()
-        worst = image[row, column]
-        raise DataError(
-            f"{int(bad.sum())} pixels are NaN or infinite (first at row {row}, column {column})",
-            file=path,
-            code="image-number",
-            value=float(worst[~np.isfinite(worst)][0]),
-            count=int(bad.sum()),
-            position=(column, row),
-            remedy="fill them with a number, for instance numpy.nan_to_num(image), and save the file again; or "
-            "declare NaN as nodata (gdal_edit.py -a_nodata nan FILE), then they count nowhere",
-        )
-    blank = np.isin(image, _BLANKS).any(axis=2)
-    if blank.any():
-        row, column = np.argwhere(blank)[0].tolist()
-        value = next(float(number) for number in image[row, column] if number in _BLANKS)
-        raise DataError(
-            f"{int(blank.sum())} pixels hold {value:g} (first at row {row}, column {column}), which stands for "
-            "no data by custom, and the file does not declare it",
-            file=path,
-            code="image-blank",
-            value=value,
-            count=int(blank.sum()),
-            position=(column, row),
-            remedy=f"declare it: gdal_edit.py -a_nodata {value:g} FILE; then these pixels count nowhere",
-        )
-
-
-_BLANKS = np.array([-9999, -99999, np.finfo(np.float32).min], np.float32)
 
 
 def _as_indices(values: NDArray[Any], path: Path) -> NDArray[Any]:

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pixelwise.data.classes import ClassTable
 from pixelwise.data.folders import split_word
 from pixelwise.data.ground import choose_tile, refuse_overlaps, split_ground, windows
 from pixelwise.data.items import Item, LabelRules, Window, in_order, natural_key
 from pixelwise.data.labelrules import find_rules, values_of
+from pixelwise.data.numbers import Part, refuse_numbers
 from pixelwise.errors import DataError, LayoutError, UnreadableError
 from pixelwise.geo.classmaps import Grid
 from pixelwise.geo.scenes import SceneFacts, read_scene, scene_facts
@@ -85,9 +89,15 @@ def find_windows(root: Path, classes: str | Path | ClassTable | None) -> SceneWi
     return found
 
 
-def window_image(item: Window) -> Image:
-    """The image [h, w, C] of a window as stored; 0 where the scene holds no data."""
-    return read_scene(item.image, item.box)[0]
+def window_image(item: Window) -> tuple[Image, NDArray[np.bool_] | None]:
+    """The image [h, w, C] of a window as stored, 0 where the scene holds no data; where that is [h, w], if anywhere.
+
+    Raises:
+        DataError: a float scene holds infinite values or -9999 that it does not declare to be no data.
+    """
+    image, empty = read_scene(item.image, item.box)
+    refuse_numbers(image, item.image, Part(row=item.box.top, column=item.box.left))
+    return image, empty if empty.any() else None
 
 
 def window_labels(item: Window) -> Labels:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pixelwise.config import read_yaml
 from pixelwise.data.folders import SPLIT_WORDS
 from pixelwise.data.items import natural_key
 from pixelwise.data.lists import stem_of
@@ -27,8 +28,12 @@ def seeded_split(names: Iterable[str], *, seed: int = 0, shares: Mapping[str, fl
     >>> {split: len(names) for split, names in seeded_split([f"t{i}" for i in range(20)]).items()}
     {'train': 14, 'val': 3, 'test': 3}
     """
-    shuffled = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{fold(name)}".encode()).hexdigest())
-    return _cut(shuffled, shares)
+
+    def by_chance(name: str) -> str:
+        # Linux allows names of files that are no UTF-8.
+        return hashlib.sha256(f"{seed}:{fold(name)}".encode(errors="surrogateescape")).hexdigest()
+
+    return _cut(sorted(names, key=by_chance), shares)
 
 
 def block_split(names: Iterable[str], *, shares: Mapping[str, float] = BLOCKS) -> Assignment:
@@ -96,7 +101,9 @@ def table_split(table: str | Path, root: Path) -> tuple[dict[str, list[str]], st
     path = next((p for p in (Path(file), root / file) if file and p.is_file()), None)
     if path is None:
         raise UnreadableError(
-            "no such split table", file=text, remedy="give 'blocks', a FILE.csv, or FILE.csv:COLUMN"
+            "no such split table",
+            file=text,
+            remedy="give 'blocks', a FILE.csv, FILE.csv:COLUMN, or the config.yaml of a run",
         )
     sheet = read_sheet(path)
     if sheet.names is None:
@@ -122,6 +129,20 @@ def table_split(table: str | Path, root: Path) -> tuple[dict[str, list[str]], st
         if cell:
             split[SPLIT_WORDS[cell]].append(name)
     return split, f"table {path.name}, column {split_column}"
+
+
+def run_split(config: str | Path) -> dict[str, list[str]]:
+    """The split that the config.yaml of a run holds, image by image.
+
+    Raises:
+        OptionError: it cannot be read, or holds none.
+    """
+    split = read_yaml(config).get("split")
+    if not isinstance(split, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in split.values()
+    ):
+        raise OptionError("holds no split", file=config, remedy="give the config.yaml of a run folder")
+    return split
 
 
 def _split_column(columns: list[str], path: Path) -> str:

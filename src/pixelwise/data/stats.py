@@ -36,9 +36,9 @@ class Block(NamedTuple):
     squares: NDArray[np.float64]
 
 
-def blocks(image: Image) -> list[Block]:
-    """An image [H, W, C] block by block, for `BandMoments.merge`."""
-    pixels = image.reshape(-1, image.shape[2])
+def blocks(image: Image, empty: NDArray[np.bool_] | None = None) -> list[Block]:
+    """An image [H, W, C] block by block, for `BandMoments.merge`; without the pixels that are `empty` [H, W]."""
+    pixels = image.reshape(-1, image.shape[2]) if empty is None else image[~empty]
     found = []
     for start in range(0, len(pixels), _ROWS_AT_ONCE):
         values: NDArray[Any] = pixels[start : start + _ROWS_AT_ONCE].astype(np.float64)
@@ -55,9 +55,9 @@ class BandMoments:
         self.mean: NDArray[np.float64] = np.zeros(0)
         self._squares: NDArray[np.float64] = np.zeros(0)
 
-    def add(self, image: Image) -> None:
-        """Take in an image [H, W, C]."""
-        for block in blocks(image):
+    def add(self, image: Image, empty: NDArray[np.bool_] | None = None) -> None:
+        """Take in an image [H, W, C] without the pixels that are `empty` [H, W]."""
+        for block in blocks(image, empty):
             self.merge(block)
 
     def normalization(self) -> Normalization:
@@ -91,13 +91,15 @@ class BandMoments:
 def normalization(split: Split) -> Normalization:
     """Mean and standard deviation of each band, in units of the files, over at most 200 images evenly spaced.
 
+    Pixels without data do not count.
+
     Raises:
         DataError: the split is empty, or an image cannot be read.
     """
     moments = BandMoments()
     some = split.evenly(MOST_IMAGES)
     for index in range(len(some)):
-        moments.add(some.image(index))
+        moments.add(*some.measured(index))
     return moments.normalization()
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from pixelwise.data.headers import Header, Place
+from pixelwise.data.headers import UNNAMED, Header, Place
+from pixelwise.data.lossy import lossy
 from pixelwise.errors import UnreadableError
+from pixelwise.ops.nodata import no_data
 
 # Of a damaged file a finding says what is wrong; without a handler each bad tag is a line on standard error as well.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -18,7 +20,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _ORIENTATION, _NODATA = 274, 42113
 _PALETTE, _SEPARATED, _YCBCR = 3, 5, 6
 _PHOTOMETRICS = (0, 1, 2, _PALETTE, _YCBCR)
-_JPEG, _LOSSY = (6, 7), {6: "JPEG", 7: "JPEG", 34892: "JPEG", 33007: "JPEG", 50001: "WebP", 50002: "JPEG XL"}
+_JPEG = (6, 7)
 
 
 def header(stream: IO[bytes], name: str) -> Header:
@@ -37,24 +39,27 @@ def header(stream: IO[bytes], name: str) -> Header:
             orientation=1 if page.is_geotiff else _tag(page, _ORIENTATION, 1),
             frames=len(pages),
             colors=bands > 1,
-            lossy=_LOSSY.get(int(page.compression), ""),
+            lossy=lossy(page, file.filehandle),
             nodata=_nodata(page),
             depth=int(np.max(page.bitspersample)),
-            blank=_blank(page) if _image_dtype(page.dtype) == "float32" else None,
+            blank=_blank(page),
+            white=page.photometric == 0,
             place=_place(page) if page.is_geotiff else None,
         )
 
 
-def image(stream: IO[bytes], header: Header) -> NDArray[Any]:
-    """Decode to uint8, uint16 or float32 [H, W, C]."""
+def image(stream: IO[bytes], header: Header) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Decode to uint8, uint16 or float32 [H, W, C], and where the file declares that there is no data [H, W]."""
     array, palette, _ = _decode(stream)
+    empty = None
+    if header.blank is not None:
+        bands = np.moveaxis(array, 2, 0)
+        empty = no_data(bands, [header.blank] * len(bands))
     if palette is not None:
-        colors: NDArray[Any] = palette[array[:, :, 0]]
-        return colors
-    if array.dtype == bool:
-        return array.astype(np.uint8) * np.uint8(255)
-    values: NDArray[Any] = array.astype(header.dtype, copy=False)
-    return values
+        array = palette[array[:, :, 0]]
+    elif array.dtype == bool:
+        array = array.astype(np.uint8) * np.uint8(255)
+    return array.astype(header.dtype, copy=False), empty
 
 
 def mask(stream: IO[bytes], header: Header) -> tuple[NDArray[Any], dict[int, str] | None]:
@@ -158,4 +163,4 @@ def _place(page: Any) -> Place | None:
     if int(tags.get("GTRasterTypeGeoKey", 1)) == 2:
         c, f = c - (a + b) / 2, f - (d + e) / 2
     code = int(tags.get("ProjectedCSTypeGeoKey", tags.get("GeographicTypeGeoKey", 0)))
-    return Place((a, b, c, d, e, f), code if 0 < code < 32767 else None)
+    return Place((a, b, c, d, e, f), code if 0 < code <= UNNAMED else None)

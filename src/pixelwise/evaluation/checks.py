@@ -1,11 +1,12 @@
-"""What a split must be like before a model is judged on it."""
+"""What a split must be like before a model is judged on it, and what makes scores on it too good."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from pixelwise.data.dataset import Split
-from pixelwise.errors import ClassesError, DataError, LayoutError
+from pixelwise.errors import ClassesError, DataError, LayoutError, OptionError
+from pixelwise.models.bundle import facts_of, weights_digest
 from pixelwise.models.network import Network
 from pixelwise.types import ClassSpec
 
@@ -44,6 +45,48 @@ def check_classes(model: Sequence[ClassSpec], data: Sequence[ClassSpec]) -> None
             remedy=f"list the classes of the model in this order in classes.yaml, or pass it with --classes: "
             f"[{', '.join(known)}]",
         )
+
+
+def seen_in_training(model: Network, split: Split, name: str = "the model") -> tuple[str, ...]:
+    """A sentence if the model, called `name`, was trained on images of the split; they are told by their names."""
+    seen = set(facts_of(model).split.get("train", ())).intersection(split.names)
+    if not seen:
+        return ()
+    return (
+        f"{name} was trained on {len(seen)} of these {len(split)} images, going by their names, "
+        "so results on them are too good",
+    )
+
+
+def fitted_on_these(model: Network, split: Split) -> tuple[str, ...]:
+    """A sentence if the temperatures of the model were fitted on the split, as far as names tell."""
+    fitted = facts_of(model).calibration
+    if fitted is None:
+        return ()
+    name = fitted.split.partition(",")[0]  # of "val, perturbed"
+    if name != split.name and not set(facts_of(model).split.get(name, ())).intersection(split.names):
+        return ()
+    return (
+        f"its temperatures were fitted on {fitted.images} images of a {name} split; where those are among these, "
+        "the calibration error is too good",
+    )
+
+
+def check_different(networks: Sequence[Network], names: Sequence[str]) -> None:
+    """Refuse the same weights twice among the runs of one recipe.
+
+    Raises:
+        OptionError: two of them are one model.
+    """
+    known: dict[str, str] = {}
+    for network, name in zip(networks, names, strict=True):
+        digest = weights_digest(network)
+        if digest in known:
+            raise OptionError(
+                f"{known[digest]} and {name} are the same model",
+                remedy="give each run once; a copy tells nothing new",
+            )
+        known[digest] = name
 
 
 def _check_task(model: Network, split: Split) -> None:

@@ -84,6 +84,11 @@ class Comparison:
     units: Units
 
     @property
+    def rows(self) -> tuple[Difference, ...]:
+        """All of them, the means first."""
+        return self.mean_iou, self.pixel_accuracy, *self.classes
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the reader should know, in full sentences."""
         notes = [self.units.note] if self.units.note else []
@@ -91,10 +96,7 @@ class Comparison:
             notes.append(
                 "one run of a model says nothing about other seeds: this is about these networks only"
             )
-        rare = [one.name for one in (self.mean_iou, *self.classes) if not one.reliable and one.p >= 0]
-        if rare:
-            notes.append(f"{', '.join(rare)}: {NOTE}")
-        return tuple(notes)
+        return (*notes, *_marked([one for one in self.rows if one.p >= 0]))
 
     def as_dict(self) -> dict[str, Any]:
         """The content of `compare.json`."""
@@ -145,12 +147,18 @@ class RunsSummary:
     units: Units
 
     @property
+    def rows(self) -> tuple[RunsEstimate, ...]:
+        """All of them, the means first."""
+        return self.mean_iou, self.pixel_accuracy, *self.classes
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the reader should know, in full sentences."""
         runs = len(self.mean_iou.values)
         few = f"{runs} runs: the interval takes Student's t with few degrees of freedom" if runs < 5 else ""
         alone = "one run says nothing about other seeds: the interval is over images only"
-        return tuple(note for note in (self.units.note, alone if runs < 2 else few) if note)
+        notes = [note for note in (self.units.note, alone if runs < 2 else few) if note]
+        return (*notes, *_marked([one for one in self.rows if one.mean >= 0]))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for `--json`."""
@@ -212,6 +220,25 @@ def compare_runs(
     return Comparison(rows[0], rows[1], tuple(rows[2:]), runs, len(units.of), units)
 
 
+def compare_apart(first: Scores, second: Scores, groups: tuple[Groups, Groups]) -> Difference:
+    """How far the mean IoU `second` is above `first`, each of a model on images of its own.
+
+    Raises:
+        DataError: other classes, or scores without counts per image.
+    """
+    _names([first, second])
+    both = [_pooled([scores], units_of(given)) for scores, given in zip((first, second), groups, strict=True)]
+    one, other = (model.images for model in both)
+    value = float(other.values[0] - one.values[0])
+    parts = [(float(model.variance[0]), float(model.freedom[0])) for model in (one, other)]
+    alone = min(one.units.count, other.units.count) < 2
+    interval, p = ((-1.0, 1.0), 1.0) if alone else _tested(value, parts)
+    if math.isnan(value):
+        interval, p = (math.nan, math.nan), math.nan
+    reliable = bool(one.reliable[0] and other.reliable[0])
+    return Difference("mean IoU", float(one.values[0]), float(other.values[0]), value, interval, p, reliable)
+
+
 def summarise_runs(runs: Sequence[Scores], groups: Groups | Units | Sequence[str]) -> RunsSummary:
     """Mean, standard deviation and interval over runs and images of scores of the same images.
 
@@ -239,6 +266,12 @@ def summarise_runs(runs: Sequence[Scores], groups: Groups | Units | Sequence[str
             )
         )
     return RunsSummary(rows[0], rows[1], tuple(rows[2:]), len(units.of), units)
+
+
+def _marked(rows: Sequence[Difference | RunsEstimate]) -> tuple[str, ...]:
+    """A sentence that names those with a mark, if there are any."""
+    rare = [one.name for one in rows if not one.reliable]
+    return (f"{', '.join(rare)}: {NOTE}",) if rare else ()
 
 
 def _names(runs: Sequence[Scores]) -> list[str]:

@@ -62,7 +62,7 @@ def comparison_text(found: Comparison) -> str:
     """The whole comparison for a terminal."""
     lines = [f"{verdict(found.mean_iou)}; {runs_phrase(found)}, {found.images:,} images", ""]
     head = ("", "A", "B", "B - A", "95 % interval", "p")
-    rows = [_row(one) for one in (found.mean_iou, found.pixel_accuracy, *found.classes)]
+    rows = [_row(one) for one in found.rows]
     lines += aligned(head, rows)
     lines += ["", f"differences are in points of a hundred; intervals are over {found.units.origin}"]
     lines += [f"note: {note}" for note in (*found.notes, MANY)]
@@ -72,41 +72,54 @@ def comparison_text(found: Comparison) -> str:
 def summary_text(found: RunsSummary) -> str:
     """Several runs of one recipe for a terminal."""
     lines = []
-    for one in (found.mean_iou, found.pixel_accuracy, *found.classes):
+    for one in found.rows:
         spread = "" if math.isnan(one.deviation) else f", standard deviation {one.deviation:.4f}"
         low, high = one.interval
         each = " ".join(f"{value:.4f}" for value in one.values)
-        lines.append(f"{one.name}: {one.mean:.4f} [{low:.4f}, {high:.4f}]{spread}; runs {each}")
+        mark = "" if one.reliable else " ?"
+        lines.append(f"{one.name}: {one.mean:.4f} [{low:.4f}, {high:.4f}]{mark}{spread}; runs {each}")
     lines += [f"note: {note}" for note in found.notes]
     return "\n".join(lines)
 
 
 def write_comparison(
-    found: Comparison, out: str | Path, classes: Sequence[ClassSpec], facts: Mapping[str, object]
+    found: Comparison,
+    out: str | Path,
+    classes: Sequence[ClassSpec],
+    facts: Mapping[str, object],
+    *,
+    warnings: Sequence[str] = (),
 ) -> None:
-    """Write `compare.json` and `compare.html` into the folder `out`.
+    """Write `compare.json` and `compare.html` into the folder `out`; `warnings` stand at the top.
 
     Raises:
         OutputError: `out` is in use, full or read-only.
     """
     with locked(out) as folder:
-        write_json(folder / JSON_NAME, {**found.as_dict(), "facts": {k: str(v) for k, v in facts.items()}})
-        write_text(folder / PAGE_NAME, comparison_page(found, classes, facts))
+        told = {"facts": {k: str(v) for k, v in facts.items()}, "warnings": list(warnings)}
+        write_json(folder / JSON_NAME, {**found.as_dict(), **told})
+        write_text(folder / PAGE_NAME, comparison_page(found, classes, facts, warnings=warnings))
 
 
-def comparison_page(found: Comparison, classes: Sequence[ClassSpec], facts: Mapping[str, object]) -> str:
+def comparison_page(
+    found: Comparison,
+    classes: Sequence[ClassSpec],
+    facts: Mapping[str, object],
+    *,
+    warnings: Sequence[str] = (),
+) -> str:
     """The page of a comparison as HTML that opens offline."""
-    rows = [found.mean_iou, found.pixel_accuracy, *found.classes]
-    ends = [abs(bound) for one in rows for bound in one.interval if not math.isnan(bound)]
+    ends = [abs(bound) for one in found.rows for bound in one.interval if not math.isnan(bound)]
     reach = max([0.01, *ends])
     colors = [None, None, *classes]
     values = {
         "title": f"{facts.get('A', 'A')} and {facts.get('B', 'B')}",
         "verdict": f"{verdict(found.mean_iou)}; {runs_phrase(found)}.",
         "facts": facts,
+        "warnings": warnings,
         "rows": [
             {"spec": color, "unsure": not one.reliable, "cells": _row(one), "drawn": _drawn(one, reach)}
-            for one, color in zip(rows, colors, strict=True)
+            for one, color in zip(found.rows, colors, strict=True)
         ],
         "reach": _points(reach),
         "runs": [[f"{value:.4f}" for value in values] for values in found.runs],

@@ -4,8 +4,8 @@ A score of a dataset is a function of counts added up over its images. Leaving o
 images that are alike) at a time tells how much each moves the score (the jackknife); the spread of these influences
 gives a standard error, and their kurtosis how far it can be trusted: few units, or a class that lies in few of them,
 make a standard error uncertain, and a quantile of Student's t with the matching degrees of freedom makes the interval
-wider. Scores lie between 0 and 1, so the interval is made on a logit scale. Where units are blocks cut out of a film,
-the variance is raised by what the likeness of neighbouring images hides from blocks.
+wider. Scores lie between 0 and 1, so the interval is made on a logit scale. Where units are blocks cut out of a film or
+a scene, the variance is raised by what the likeness of neighbouring images hides from blocks.
 
 Why not the bootstrap: its percentiles were too short in simulations (docs/intervals.md has the figures).
 
@@ -33,16 +33,21 @@ Measure = Callable[[Floats], Floats]
 """From counts added up [..., K, parts] to scores [..., S], NaN where undefined."""
 
 TINY = 1e-300
+_FARTHEST = 20.0  # in the logarithm of a length: a factor of half a milliard says that nothing is known
 ROUNDING = 1e-12  # influences below are those of sums in floating point
 
 RELIABLE = 5.0
-"""Effective units below which the interval of a single score is marked."""
+"""Effective units below which the interval of a single score is marked, in addition."""
 
-RELIABLE_MEAN = 50.0
-"""Independent units below which the interval of a mean over classes is marked: its rare classes do not show in the
-influences how much they vary. From so many on 95 % were true in simulations, at 20 were not."""
+INDEPENDENT = 50.0
+"""Independent units below which every interval is marked: rare classes do not show in the influences how much they
+vary, and the images of a short film or the tiles of a scene not how alike they are. From so many on 95 % were true in
+simulations, at 20 were not."""
 
-NOTE = "too few images hold what this score is made of; the interval may miss more often than 1 in 20"
+NOTE = (
+    f"fewer than {INDEPENDENT:.0f} independent images (or groups), or too few of them hold what this score is made of; "
+    "the interval may miss more often than 1 in 20"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Estimate:
         interval: Where it would lie over very many images like these, in 95 of 100 cases; NaN where undefined.
         deviation: Standard error.
         effective_units: Of how many equal units the score is made in effect: a class in two images has two at most.
-        reliable: Whether simulations found the interval true at so many.
+        reliable: Whether simulations found the interval true at so many independent units and effective ones.
     """
 
     value: float
@@ -95,8 +100,18 @@ class Influences:
         return result
 
     @property
+    def inflation(self) -> Floats:
+        """How many images of each score [S] say as much as one that is like no other."""
+        if self.units.near is not None:
+            return self.units.near.inflation(self.correlation)
+        result: Floats = (1 + self.correlation) / (1 - self.correlation)
+        return result
+
+    @property
     def correlation(self) -> Floats:
         """Of neighbouring images, for each score [S]; 0 where units are independent of each other."""
+        if self.units.near is not None:
+            return self.units.near.correlation(self.of_image)
         chain = np.array(self.units.chain)
         if not len(chain):
             return np.zeros(len(self.values))
@@ -110,18 +125,20 @@ class Influences:
     @property
     def effective(self) -> Floats:
         """Effective number of units of each score [S]: so many equal influences would be as concentrated."""
-        table = self.of_image if self.units.chain else self.of_unit
+        table = self.of_image if self.units.alike else self.of_unit
         spread: Floats = (table**2).sum(0) ** 2 / np.maximum((table**4).sum(0), TINY)
-        result: Floats = spread * (1 - self.correlation) / (1 + self.correlation)
+        result: Floats = spread / self.inflation
         return result
 
     @property
     def reliable(self) -> NDArray[np.bool_]:
         """Whether simulations found the interval of each score [S] true at so many units."""
+        # how alike a film's frames are, or a scene's tiles, a class that few of them show does not tell
+        if len(self.of_image) / self.inflation.max() < INDEPENDENT:
+            return np.zeros(len(self.values), np.bool_)
         result: NDArray[np.bool_] = self.effective >= RELIABLE
-        independent = len(self.of_image) * (1 - self.correlation) / (1 + self.correlation)
-        for place in self.means:
-            result[place] = independent[place] >= RELIABLE_MEAN
+        for place in self.means:  # whose influences do not tell how few units a rare class has
+            result[place] = True
         return result
 
     @property
@@ -133,9 +150,7 @@ class Influences:
         return result
 
 
-def influences(
-    counts: NDArray[np.int64], measure: Measure, units: Units, *, mean: bool = False
-) -> Influences:
+def influences(counts: NDArray[Any], measure: Measure, units: Units, *, mean: bool = False) -> Influences:
     """Scores of counts [images, K, parts], and how far each unit moves them; `mean` adds the mean as the last score.
 
     The mean is over the scores that are defined.
@@ -160,20 +175,21 @@ def influences(
         return np.where(np.abs(result) < ROUNDING, 0.0, result)
 
     of_unit = moved(units.sums(counts))
-    of_image = moved(counts.astype(np.float64)) if units.chain else of_unit
+    of_image = moved(counts.astype(np.float64)) if units.alike else of_unit
     if mean:
         values = np.concatenate([values, _average(values, defined)])
     return Influences(values, of_unit, of_image, units, (len(values) - 1,) if mean else ())
 
 
-def estimates(found: Influences) -> tuple[Estimate, ...]:
-    """Each score with its interval."""
+def estimates(found: Influences, *, length: bool = False) -> tuple[Estimate, ...]:
+    """Each score with its interval; `length` for what has no upper end, such as a distance."""
+    between = length_interval if length else share_interval
     columns = zip(found.values, found.variance, found.freedom, found.effective, found.reliable, strict=True)
     units = found.units.count
     return tuple(
         Estimate(
             value=float(value),
-            interval=share_interval(float(value), float(variance), float(freedom), units),
+            interval=between(float(value), float(variance), float(freedom), units),
             deviation=math.sqrt(variance) if not math.isnan(value) else math.nan,
             effective_units=float(effective),
             reliable=bool(reliable),
@@ -197,6 +213,14 @@ def share_interval(value: float, variance: float, freedom: float, units: int) ->
     centre = math.log(value / (1 - value))
     reach = quantile(freedom) * math.sqrt(variance) / (value * (1 - value))
     return _share(centre - reach), _share(centre + reach)
+
+
+def length_interval(value: float, variance: float, freedom: float, _units: int) -> Interval:
+    """A 95 % interval of a score above 0, symmetric in its logarithm; undefined where no unit moves the score."""
+    if not value > 0 or variance <= 0:
+        return math.nan, math.nan
+    reach = min(quantile(freedom) * math.sqrt(variance) / value, _FARTHEST)
+    return value * math.exp(-reach), value * math.exp(reach)
 
 
 def quantile(freedom: float) -> float:
@@ -224,6 +248,8 @@ def _stretch(correlation: Floats, units: Units) -> Floats:
     Blocks of L images in chains of m: their sums vary by V(L), chains by V(m), and taking off the common mean hides
     a share.
     """
+    if units.near is not None:
+        return units.near.stretch(correlation)
     if not units.chain:
         return np.ones_like(correlation)
     images, blocks, chains = len(units.chain), units.count, len(set(units.chain))

@@ -59,9 +59,12 @@ class ScoreIntervals:
     def notes(self) -> tuple[str, ...]:
         """What the reader of an interval should know, in full sentences; empty where there is nothing to say."""
         notes = [self.units.note] if self.units.note else []
+        defined = [score for score in self.classes if score.iou.value >= 0]
+        rare = [score.name for score in defined if not score.iou.reliable]
+        if len(rare) == len(defined) and not self.mean_iou.reliable:
+            return (*notes, f"every score: {NOTE}")
         if not self.mean_iou.reliable:
             notes.append(f"mean IoU: {NOTE}")
-        rare = [score.name for score in self.classes if not score.iou.reliable and score.iou.value >= 0]
         if rare:
             notes.append(f"{', '.join(rare)}: {NOTE}")
         return tuple(notes)

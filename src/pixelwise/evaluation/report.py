@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pixelwise.data.dataset import Split
+from pixelwise.evaluation.checks import seen_in_training
 from pixelwise.evaluation.evaluated import Evaluation
 from pixelwise.files import write_json, write_text
 from pixelwise.infer.predictor import precision_of
@@ -36,11 +37,15 @@ class Context:
         course: Lines of the `metrics.jsonl` of the run that made the model.
         findings: Of a check of the data; None if there was none.
         again: Label and value of what it takes to do it again, such as a command.
+        more: Further sections by name, see `evaluation.thorough`.
+        pictures: Of those sections.
     """
 
     course: Sequence[Mapping[str, Any]] = ()
     findings: Sequence[Mapping[str, Any]] | None = None
     again: Mapping[str, object] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 def write_evaluation(
@@ -66,7 +71,7 @@ def write_evaluation(
     values, facts = scores.as_dict(), split_facts(model, split, counts)
     again = {**context.again, **_digests(model)}
     page = evaluation_page(
-        values,
+        {**values, "more": context.more, "pictures": context.pictures},
         model.classes,
         title=title,
         facts=facts,
@@ -80,7 +85,8 @@ def write_evaluation(
     if scores.image_counts is not None:
         tables[IMAGES_NAME] = csv_text(*image_table(split.names, scores.image_counts, names))
     report = {"title": title, "facts": _plain(facts), "scores": values, "again": _plain(again)}
-    write_json(folder / REPORT_VALUES, {**report, "findings": context.findings})
+    more = {"more": context.more} if context.more else {}
+    write_json(folder / REPORT_VALUES, {**report, "findings": context.findings, **more})
     write_report(folder, values, page, tables)
 
 
@@ -126,10 +132,12 @@ def split_facts(model: Network, split: Split, counts: Mapping[str, object]) -> d
     from pixelwise import __version__
 
     bands = "1 band" if model.bands == 1 else f"{model.bands} bands"
+    seen = seen_in_training(model, split)
     return {
         "model": f"{model.name} on {model.encoder_name}, {bands}, {precision_of(model)}",
         "data": split.root,
         "split": split.name,
+        **({"warning": seen[0]} if seen else {}),
         **counts,
         "pixelwise": __version__,
         "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),

@@ -9,8 +9,9 @@ from statistics import median
 
 from pixelwise.data.dataset import Split
 from pixelwise.data.groups import find_groups
+from pixelwise.data.pixelsize import common_pixel_size
 from pixelwise.errors import DataError
-from pixelwise.evaluation.checks import check_split
+from pixelwise.evaluation.checks import check_split, fitted_on_these, seen_in_training
 from pixelwise.evaluation.evaluated import Evaluation, EvaluationCounter
 from pixelwise.evaluation.report import Context, write_evaluation
 from pixelwise.files import locked
@@ -101,10 +102,14 @@ def typical(values: Sequence[float], count: int, without: Collection[int]) -> li
 
 def _score(model: Segmenter, split: Split, progress: Callable[[int, int], None] | None) -> Evaluation:
     running = Running(model)
+    pixel_size, note = common_pixel_size(split)
+    fitted = facts_of(model).calibration
     counter = EvaluationCounter(
         [spec.name for spec in model.classes],
-        pixel_size=facts_of(model).pixel_size,
-        calibrated=running.temperatures is not None,
+        pixel_size=pixel_size,
+        calibrated_on=None if fitted is None else fitted.split,
+        warnings=(*seen_in_training(model, split), *fitted_on_these(model, split)),
+        distance_note=note,
     )
     for index, sample in ahead(split.__getitem__, range(len(split))):
         read = sample()

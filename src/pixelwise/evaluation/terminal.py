@@ -95,9 +95,14 @@ def _trust(scores: Evaluation) -> list[str]:
         )
         lines += [f"note: {note}" for note in scores.intervals.notes]
     if scores.boundary is not None and scores.calibration is not None:
+        means = scores.boundary_intervals.means if scores.boundary_intervals is not None else {}
+        iou, f = (
+            f" {_interval(means[name].interval)}" if name in means else ""
+            for name in ("mean_boundary_iou", "mean_boundary_f")
+        )
         lines.append(
-            f"boundary IoU {number(scores.boundary.mean_boundary_iou)}"
-            f"   boundary F {number(scores.boundary.mean_boundary_f)}"
+            f"boundary IoU {number(scores.boundary.mean_boundary_iou)}{iou}"
+            f"   boundary F {number(scores.boundary.mean_boundary_f)}{f}"
             f"   calibration error {number(scores.calibration.ece)}"
         )
     return lines

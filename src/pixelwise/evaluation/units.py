@@ -2,8 +2,9 @@
 
 Images of one film, scene or patient are alike, and counting each as a finding of its own makes intervals far too short.
 The rule: with at least `ENOUGH` groups each is a unit. With fewer, where that many groups are too few to tell how
-groups differ, each is cut into blocks of neighbouring images, together `ENOUGH` or a few more; the interval then speaks
-of these films or places only, and `note` says so.
+groups differ, each is cut into blocks of neighbouring images, together `ENOUGH` or a few more: by their places where
+those are known, as of tiles of a scene, else in their order, as of a film. The interval then speaks of these films or
+places only, and `note` says so.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.groups import Groups
+from pixelwise.data.groups import Groups, members_of
+from pixelwise.evaluation.nearness import Nearness, compact, nearness
 
 ENOUGH = 10
 """Units from which an interval is made, if there are as many; see docs/intervals.md for how it was chosen."""
@@ -29,7 +32,8 @@ class Units:
         of: The unit of each image [images].
         count: How many there are.
         origin: What they are, in one phrase.
-        chain: Group of each image where units are blocks of neighbours, which are alike across the cuts; else empty.
+        chain: Group of each image where units are blocks of a sequence, which are alike across the cuts; else empty.
+        near: The same of blocks on the ground; else None.
         note: What that means for an interval, in a sentence.
     """
 
@@ -37,9 +41,15 @@ class Units:
     count: int
     origin: str
     chain: tuple[str, ...] = ()
+    near: Nearness | None = None
     note: str = ""
 
-    def sums(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    @property
+    def alike(self) -> bool:
+        """Whether units are blocks that are alike across the cuts."""
+        return bool(self.chain) or self.near is not None
+
+    def sums(self, counts: NDArray[Any]) -> NDArray[np.float64]:
         """Counts per image [images, ...] added up per unit [units, ...]."""
         if self.count == len(self.of):
             return counts.astype(np.float64)
@@ -74,17 +84,20 @@ def _blocks(found: Groups, names: Sequence[str]) -> Units:
         name = max(names, key=lambda one: sizes[one] / pieces[one] if pieces[one] < sizes[one] else 0.0)
         pieces[name] += 1
     first = dict(zip(names, np.cumsum([0, *pieces.values()]).tolist(), strict=False))
-    seen: Counter[str] = Counter()
-    of = np.empty(images, np.intp)
-    for place, name in enumerate(found.names):
-        of[place] = first[name] + seen[name] * pieces[name] // sizes[name]
-        seen[name] += 1
-    count = sum(pieces.values())
+    of, count = np.empty(images, np.intp), sum(pieces.values())
+    places = np.array(found.places)
+    for name, members in members_of(found.names).items():
+        if found.places:
+            of[members] = first[name] + compact(places[members], pieces[name])
+        else:
+            of[members] = first[name] + np.arange(len(members)) * pieces[name] // len(members)
+    near = nearness(places, found.names, of) if found.places else None
     what = f"{len(names)} group{'s' * (len(names) > 1)} ({found.origin})"
     return Units(
         of,
         count,
         f"{count} blocks of neighbouring images in {what}",
-        found.names,
+        () if near else found.names,
+        near,
         f"{what}: too few to tell how groups differ, so the interval is about other images of the same ones",
     )

@@ -21,6 +21,7 @@ class Place:
         rpcs: Rational polynomial coefficients, likewise.
         pixel_size: Metres, the square root of a pixel's area; in degrees at the middle of the raster; None where
             unknown.
+        square: Whether pixels are as wide as high on the ground, to a percent, so that one size tells all lengths.
     """
 
     crs: str = ""
@@ -28,6 +29,7 @@ class Place:
     gcps: tuple[Any, ...] = ()
     rpcs: Any = None
     pixel_size: float | None = None
+    square: bool = True
 
     @property
     def known(self) -> bool:
@@ -52,17 +54,32 @@ def place_of(dataset: Any, *, nowhere: bool) -> Place:
         gcps=tuple(gcps),
         rpcs=dataset.rpcs,
         pixel_size=_metres(crs, transform, dataset.height, dataset.width),
+        square=_square(crs, transform, dataset.height, dataset.width),
     )
 
 
 def _metres(crs: Any, transform: tuple[float, ...] | None, height: int, width: int) -> float | None:
     if not crs or transform is None:
         return None
-    a, b, _, d, e, f = transform
+    a, b, _, d, e, _ = transform
     area = abs(a * e - b * d)
     if crs.is_geographic:
-        latitude = f + d * width / 2 + e * height / 2
-        return math.sqrt(area * max(0.0, math.cos(math.radians(latitude)))) * DEGREE
+        return math.sqrt(area * _narrower(transform, height, width)) * DEGREE
     if not crs.is_projected:
         return None
     return math.sqrt(area) * float(crs.linear_units_factor[1])
+
+
+def _square(crs: Any, transform: tuple[float, ...] | None, height: int, width: int) -> bool:
+    if not crs or transform is None:
+        return True
+    a, b, _, d, e, _ = transform
+    narrower = _narrower(transform, height, width) if crs.is_geographic else 1.0
+    across, down = math.hypot(a * narrower, d), math.hypot(b * narrower, e)
+    return abs(across - down) <= max(across, down) / 100
+
+
+def _narrower(transform: tuple[float, ...], height: int, width: int) -> float:
+    """A degree of longitude over one of latitude, at the middle of a raster in degrees."""
+    latitude = transform[5] + transform[3] * width / 2 + transform[4] * height / 2
+    return max(0.0, math.cos(math.radians(latitude)))

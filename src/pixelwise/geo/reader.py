@@ -25,6 +25,7 @@ from pixelwise.errors import DataError, OptionError, UnreadableError
 from pixelwise.geo.facts import MAX_PIXELS, RasterFacts
 from pixelwise.geo.place import Place, place_of
 from pixelwise.geo.raster import load_rasterio
+from pixelwise.ops.nodata import no_data
 from pixelwise.ops.tiles import Box
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -58,8 +59,8 @@ class RasterReader:
     def read(self, box: Box, *, drop_alpha: bool = False) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """The image [H, W, C] in a box that lies in the raster, and where it holds no data, if it says so.
 
-        A pixel holds no data where all bands have their nodata value or one is not a number, where the mask of the
-        file says so, and where `drop_alpha` leaves out an alpha channel that is 0.
+        A pixel holds no data where its bands have their nodata value (`ops.nodata`) or one is not a number, where
+        the mask of the file says so, and where `drop_alpha` leaves out an alpha channel that is 0.
 
         Raises:
             UnreadableError: the file is cut off or damaged there.
@@ -230,13 +231,8 @@ def _empty(values: NDArray[Any], nodata: tuple[float | None, ...]) -> NDArray[np
     if values.dtype.kind == "f":
         lost = np.isnan(values).any(axis=0)
         empty = lost if lost.any() else None
-    if any(value is None for value in nodata):
-        return empty
-    same = [
-        np.isnan(band) if isinstance(value, float) and math.isnan(value) else band == value
-        for band, value in zip(values, nodata, strict=True)
-    ]
-    return _either(empty, np.logical_and.reduce(same))
+    declared = no_data(values, nodata)
+    return empty if declared is None else _either(empty, declared)
 
 
 def _either(one: NDArray[np.bool_] | None, other: NDArray[np.bool_]) -> NDArray[np.bool_]:

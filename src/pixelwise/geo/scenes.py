@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,10 +56,23 @@ def read_scene(path: str | Path, box: Box) -> tuple[Image, NDArray[np.bool_]]:
         values, nothing = reader.read(box)
     image = values.astype(facts.dtype, copy=False)
     empty = np.zeros(image.shape[:2], bool) if nothing is None else nothing
-    if image.dtype.kind == "f":
-        empty = empty | ~np.isfinite(image).all(axis=2)
     image[empty] = 0  # a nodata value of -9999 would spoil the statistics of the bands
     return image, empty
+
+
+def lost_pixels(path: str | Path, box: Box) -> int:
+    """Pixels in a window of a scene that hold no data because they are NaN, though the scene does not declare NaN.
+
+    Raises:
+        UnreadableError: that part of the file is damaged.
+    """
+    path = Path(path)
+    if scene_facts(path).dtype != "float32":
+        return 0
+    with open_raster(path) as reader:
+        if any(value is not None and math.isnan(value) for value in reader.facts.nodata):
+            return 0
+        return int(np.isnan(reader.read(box)[0]).any(axis=2).sum())
 
 
 def footprint(grid: Grid, box: Box) -> Any:

@@ -113,7 +113,7 @@ def _plain(score: BoundaryClass, measured: bool) -> dict[str, Any]:
     return {key: or_none(value) if isinstance(value, float) else value for key, value in values.items()}
 
 
-def boundary_iou(band: NDArray[np.int64]) -> NDArray[np.float64]:
+def boundary_iou(band: NDArray[Any]) -> NDArray[np.float64]:
     """Boundary IoU of counts [..., 3] as in `BoundaryScores.band`, NaN where there is no contour.
 
     >>> boundary_iou(np.array([[6, 8, 8], [0, 0, 0]])).tolist()
@@ -122,7 +122,7 @@ def boundary_iou(band: NDArray[np.int64]) -> NDArray[np.float64]:
     return ratio(band[..., 0], band[..., 1] + band[..., 2] - band[..., 0])
 
 
-def boundary_f(edge: NDArray[np.int64]) -> NDArray[np.float64]:
+def boundary_f(edge: NDArray[Any]) -> NDArray[np.float64]:
     """Boundary F, precision and recall [..., 3] of counts [..., 4] as in `BoundaryScores.edge`.
 
     F is 0 where only one map has a contour, NaN where none has.

@@ -58,8 +58,7 @@ class BundleFacts(_Closed):
         precision: Arithmetic the reported scores were measured with.
         dtype: Type of the image files: uint8, uint16 or float32.
         table: How mask values map to classes, for `ClassTable.from_dict`.
-        pixel_size: Metres per pixel, if known.
-        tile_plan: Always None: a place in the format that nothing fills.
+        pixel_size, tile_plan: Always None: places in the format that nothing fills.
         calibration: Temperatures that make its probabilities say how often it is right.
         fingerprint: What the training images looked like, for the shift alarm.
         training: Summary of the training run.
@@ -144,7 +143,9 @@ def save(model: Network, path: str | Path, *, facts: BundleFacts | None = None) 
     }
     body = json.loads(json.dumps(body))  # tuples become lists here, as they will when read
     body["sha256"] = _digest(body, tensors)
-    write_bytes(path, serialize(tensors, metadata={KEY: json.dumps(body, ensure_ascii=False)}))
+    # Names of images may be no UTF-8: what JSON reads back of them is \udcff.
+    text = json.dumps(body, ensure_ascii=False).encode(errors="backslashreplace").decode()
+    write_bytes(path, serialize(tensors, metadata={KEY: text}))
     return Path(path)
 
 
@@ -195,6 +196,11 @@ def load_network(path: str | Path) -> Network:
         )
     model.facts, model.digest = document.facts, document.sha256
     return model.eval()
+
+
+def weights_digest(network: Network) -> str:
+    """SHA-256 of the weights alone: a copy of a model has the same, calibrated or under another name."""
+    return _digest({}, network.state_dict())
 
 
 def _bundle_path(path: Path) -> Path:

@@ -29,7 +29,7 @@ def check_page(report: Mapping[str, Any], *, title: str, shown: Sequence[Shown] 
     """A check as HTML.
 
     Args:
-        report: What `CheckReport.as_dict` gives.
+        report: What `CheckReport.as_dict` gives; with a key `leaks` also what `LeakReport.as_dict` gives.
         title: Heading of the page.
         shown: Images to draw with their labels over them.
     """
@@ -37,7 +37,7 @@ def check_page(report: Mapping[str, Any], *, title: str, shown: Sequence[Shown] 
     findings = report["findings"]
     values = {
         "title": title,
-        "report": report,
+        "report": {"leaks": None, **report},
         "unit": "images" if report["task"] == "classify" else "pixels",
         "total": sum(report["images"].values()),
         "errors": sum(finding["level"] == "error" for finding in findings),

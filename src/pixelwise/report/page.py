@@ -18,6 +18,7 @@ TABLE_CLASSES = 24
 
 _LONG = 120  # characters of a list in the settings, beyond which only its length is shown
 
+_MORE = ("flips", "label_sets", "shift", "leaks", "next")  # sections of a thorough evaluation
 
 Galleries = Mapping[str, Sequence[Panel]]
 
@@ -36,7 +37,8 @@ def evaluation_page(
     """The report of an evaluation as HTML.
 
     Args:
-        scores: The content of `scores.json`; sections that it does not hold are left out of the page.
+        scores: The content of `scores.json`; sections that it does not hold are left out of the page. Under `more` it
+            may have the sections that `evaluation.thorough` makes, and under `pictures` theirs.
         classes: Names and colours, in the order of `scores["classes"]`.
         title: Heading of the page.
         facts: What was evaluated: label and value, shown in this order.
@@ -52,6 +54,8 @@ def evaluation_page(
         "curves": _curves(course, classes) if course else None,
         "findings": None if findings is None else finding_groups(findings),
         "again": {label: str(value) for label, value in (again or {}).items()},
+        "more": dict.fromkeys(_MORE) | dict(scores.get("more", {})),
+        "pictures": scores.get("pictures", {}),
         **_scored(scores, classes, galleries or {}),
     }
     return rendered("evaluation.html", values)

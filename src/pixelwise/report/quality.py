@@ -62,4 +62,21 @@ def _calibration(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
         mode: inlined(reliability_figure(section["bins"], dark=mode == "dark"), "image/svg+xml")
         for mode in ("light", "dark")
     }
-    return {**section, "pictures": pictures, "surer": section["confidence"] > section["accuracy"]}
+    return {
+        **section,
+        "pictures": pictures,
+        "surer": section["confidence"] > section["accuracy"],
+        "fitted": _fitted(section.get("calibrated_on")),
+    }
+
+
+def _fitted(split: str | None) -> str:
+    """What the temperatures were fitted on, in words; empty where there are none.
+
+    >>> _fitted("val, perturbed")
+    'after temperatures fitted on the val split, perturbed'
+    """
+    if split is None:
+        return ""
+    name, comma, how = split.partition(",")
+    return f"after temperatures fitted on the {name} split{comma}{how}"

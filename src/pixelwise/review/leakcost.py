@@ -8,26 +8,24 @@ the test groups, as a split by chance would have it. Three trainings of one budg
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pixelwise.data.dataset import Dataset
+from pixelwise.data.groups import find_groups
 from pixelwise.data.splits import seeded_split
 from pixelwise.errors import DataError
+from pixelwise.evaluation.comparison import compare_apart, compare_runs
+from pixelwise.evaluation.intervals import NOTE
 from pixelwise.evaluation.scores import evaluate
 from pixelwise.files import write_json
-from pixelwise.metrics import Scores
 from pixelwise.models.bundle import load
 from pixelwise.training import train
 from pixelwise.training.options import TrainOptions
 
 FILE = "leakcost.json"
-_DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,14 @@ class LeakCost:
         exchanged: How many of them are neighbours of the test images, in one of the two trainings.
         mixed: Mean IoU with neighbours in training.
         apart: Mean IoU without.
-        interval: 95 % interval of the mean difference of the images' own mean IoU, from images drawn at random.
+        interval: 95 % interval of the gain over groups of test images; see `evaluation.comparison`.
+        reliable: Whether there are images enough for that interval to be relied on.
         by_chance: Mean IoU that a split by chance reports, on its own test images.
         by_groups: Mean IoU that the split by groups reports, on all of its test images.
-        flattery_interval: 95 % interval of the difference of the means over images of their own mean IoU, from images
-            of both test sets drawn at random.
+        flattery_interval: 95 % interval of the difference of these two, over groups of images of both test sets.
+        flattery_reliable: Whether there are images enough for that one.
         steps: Of the trainings mixed, apart and chance.
+        units: What the first interval is over, in one phrase.
     """
 
     images: tuple[str, ...]
@@ -54,10 +54,13 @@ class LeakCost:
     mixed: float
     apart: float
     interval: tuple[float, float]
+    reliable: bool
     by_chance: float
     by_groups: float
     flattery_interval: tuple[float, float]
+    flattery_reliable: bool
     steps: tuple[int, int, int]
+    units: str
 
     @property
     def gain(self) -> float:
@@ -69,6 +72,13 @@ class LeakCost:
         """By how much the split by chance says more than the split by groups."""
         return self.by_chance - self.by_groups
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of the intervals should know, in full sentences."""
+        marked = {"neighbours": self.reliable, "split by chance": self.flattery_reliable}
+        unsure = [name for name, reliable in marked.items() if not reliable]
+        return (f"{', '.join(unsure)}: {NOTE}",) if unsure else ()
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {
@@ -79,11 +89,15 @@ class LeakCost:
             "apart": self.apart,
             "gain": self.gain,
             "interval": list(self.interval),
+            "interval_reliable": self.reliable,
+            "interval_units_origin": self.units,
             "by_chance": self.by_chance,
             "by_groups": self.by_groups,
             "flattery": self.flattery,
             "flattery_interval": list(self.flattery_interval),
+            "flattery_interval_reliable": self.flattery_reliable,
             "steps": list(self.steps),
+            "interval_notes": list(self.notes),
         }
 
 
@@ -101,25 +115,30 @@ def leak_cost(
     Raises:
         DataError: fewer than 2 test images, or fewer training images than are exchanged.
     """
-    both = arranged(data)
+    both, by_chance = arranged(data), scattered(data, options.seed)
     runs, scores = {}, {}
-    for name, arm in (both | {"chance": scattered(data, options.seed)}).items():
+    for name, arm in (both | {"chance": by_chance}).items():
         if say is not None:
             say(f"{name}: {len(arm.train)} images to train, {len(arm.test)} to score")
         runs[name] = train(arm, out=Path(out) / name, options=options)
         scores[name] = evaluate(load(runs[name].model), arm.test)
     grouped = evaluate(load(runs["apart"].model), data.test)
+    gain = compare_runs([scores["apart"]], [scores["mixed"]], find_groups(both["apart"].test))
+    flattery = compare_apart(grouped, scores["chance"], (find_groups(data.test), find_groups(by_chance.test)))
     cost = LeakCost(
         images=both["apart"].test.names,
         trained=len(both["apart"].train),
         exchanged=len(set(both["mixed"].train.names) - set(both["apart"].train.names)),
         mixed=scores["mixed"].mean_iou,
         apart=scores["apart"].mean_iou,
-        interval=paired_interval(scores["mixed"], scores["apart"]),
+        interval=gain.mean_iou.interval,
+        reliable=gain.mean_iou.reliable,
         by_chance=scores["chance"].mean_iou,
         by_groups=grouped.mean_iou,
-        flattery_interval=unpaired_interval(scores["chance"], grouped),
+        flattery_interval=flattery.interval,
+        flattery_reliable=flattery.reliable,
         steps=(runs["mixed"].steps, runs["apart"].steps, runs["chance"].steps),
+        units=gain.units.origin,
     )
     write_json(Path(out) / FILE, cost.as_dict())
     return cost
@@ -154,27 +173,3 @@ def scattered(data: Dataset, seed: int) -> Dataset:
         for split in data.splits
     }
     return replace(data, train=parts["train"], val=parts["val"], test=parts["test"])
-
-
-def unpaired_interval(first: Scores, second: Scores) -> tuple[float, float]:
-    """95 % bootstrap interval of the difference of the means over images of their mean IoU, of two sets of images."""
-    rng = np.random.default_rng(0)
-    means = []
-    for scores in (first, second):
-        values = np.array([value for value in scores.image_mean_iou if not math.isnan(value)])
-        if not len(values):
-            return 0.0, 0.0
-        means.append(values[rng.integers(0, len(values), (_DRAWS, len(values)))].mean(axis=1))
-    low, high = np.quantile(means[0] - means[1], (0.025, 0.975))
-    return float(low), float(high)
-
-
-def paired_interval(first: Scores, second: Scores) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean over images of the difference of their mean IoU."""
-    pairs = zip(first.image_mean_iou, second.image_mean_iou, strict=True)
-    gains = np.array([a - b for a, b in pairs if not math.isnan(a - b)])
-    if not len(gains):
-        return 0.0, 0.0
-    drawn = np.random.default_rng(0).integers(0, len(gains), (_DRAWS, len(gains)))
-    low, high = np.quantile(gains[drawn].mean(axis=1), (0.025, 0.975))
-    return float(low), float(high)

@@ -6,10 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.dataset import Dataset, Split
-from pixelwise.data.items import Row
-from pixelwise.errors import PixelwiseError
-from pixelwise.geo import raster
-from pixelwise.geo.reader import open_raster
+from pixelwise.data.pixelsize import places_of
 from pixelwise.infer.shift import Look, look_at, order_gains
 from pixelwise.models.fingerprint import Fingerprint, Spread
 from pixelwise.models.network import Network
@@ -132,16 +129,5 @@ def _unpadded(network: Network) -> bool:
 
 def _pixel_size(split: Split) -> float | None:
     """The median of what GeoTIFFs say; None for other images."""
-    if not raster.available():
-        return None
-    found = []
-    for item in split.evenly(8).items:
-        if isinstance(item, Row) or item.image.suffix.lower() not in (".tif", ".tiff"):
-            continue
-        try:
-            with open_raster(item.image) as reader:
-                found.append(reader.facts.place.pixel_size)
-        except PixelwiseError:
-            continue
-    sizes = [size for size in found if size]
+    sizes = [place.pixel_size for place in places_of(split.evenly(8)) if place.pixel_size]
     return float(np.median(sizes)) if sizes else None
