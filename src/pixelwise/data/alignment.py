@@ -149,5 +149,5 @@ def _fit(ranks: NDArray[np.float32], borders: NDArray[np.bool_]) -> float:
     off = borders.size - on
     if on < _FEW or off < _FEW:
         return float("nan")
-    inside, outside = float(ranks[borders].mean()), float(ranks[~borders].mean())
-    return inside - outside + 0.5
+    inside = float(np.dot(ranks.reshape(-1), borders.reshape(-1).astype(np.float32)))
+    return inside / on - (float(ranks.sum()) - inside) / off + 0.5

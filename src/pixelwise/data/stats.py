@@ -39,12 +39,22 @@ class Block(NamedTuple):
 def blocks(image: Image, empty: NDArray[np.bool_] | None = None) -> list[Block]:
     """An image [H, W, C] block by block, for `BandMoments.merge`; without the pixels that are `empty` [H, W]."""
     pixels = image.reshape(-1, image.shape[2]) if empty is None else image[~empty]
+    if pixels.dtype == np.uint8 and len(pixels):
+        return [_counted(pixels)]
     found = []
     for start in range(0, len(pixels), _ROWS_AT_ONCE):
         values: NDArray[Any] = pixels[start : start + _ROWS_AT_ONCE].astype(np.float64)
         mean = values.mean(axis=0)
         found.append(Block(len(values), mean, np.square(values - mean).sum(axis=0)))
     return found
+
+
+def _counted(pixels: NDArray[np.uint8]) -> Block:
+    """All pixels [N, C] at once: how often each of 256 values occurs says as much, ten times quicker."""
+    values = np.arange(256, dtype=np.float64)
+    counts = np.stack([np.bincount(band, minlength=256) for band in pixels.T]).astype(np.float64)
+    mean = counts @ values / len(pixels)
+    return Block(len(pixels), mean, (counts * np.square(values - mean[:, None])).sum(axis=1))
 
 
 class BandMoments:
