@@ -205,7 +205,7 @@ def keeps_the_contract(make, bands, sizes, tmp_path):
 @pytest.mark.parametrize(("model", "encoder", "mode", "bands"), TRIPLES_BANDS)
 def test_the_contract(model, encoder, mode, bands, tmp_path):
     make = functools.partial(small, model, encoder, bands=bands, upsampling=mode)
-    keeps_the_contract(make, bands, [(1, 1), (41, 1), (31, 45)], tmp_path)
+    keeps_the_contract(make, bands, [(1, 1), (31, 45)], tmp_path)
 
 
 @pytest.mark.parametrize("bands", [1, 3, 5])
