@@ -121,7 +121,8 @@ def _bounds(interval: list[float] | None, reliable: bool = True) -> str:
 
 
 def _title(result: Result) -> str:
-    return str(result.get("experiment", result["command"].removeprefix("python recipes/course/")))
+    script = result["command"].removeprefix("python recipes/course/").split()[0]
+    return str(result.get("experiment", script))
 
 
 def _outcome(result: Result) -> str:
