@@ -256,14 +256,16 @@ def gradient(
     total = np.empty(TILE, np.float32)
     target = np.empty(TILE, np.float32)
     line = np.empty(TILE, np.float32)
-    entropy = np.zeros(TILE, np.float32)
-    weighed = np.zeros(TILE, np.float32)
+    entropy = np.empty(TILE, np.float32)
+    weighed = np.empty(TILE, np.float32)
     weight = np.empty(TILE, np.float32)
     seen = np.empty(TILE, np.uint8)
     for k in range(classes):
         for x in range(TILE):
             above[k, x] = below[k, x] = up[k, x] = down[k, x] = ZERO
     for tile in range(places.shape[0]):
+        for x in range(TILE):
+            entropy[x] = weighed[x] = ZERO
         upper, lower = np.int64(-1), np.int64(-1)
         for y in range(start, stop):
             if rows[0, y] != upper:
@@ -300,6 +302,6 @@ def gradient(
         if upper >= 0:
             _shrink(up, columns, column_shares, factor, tile, slots, into, upper)
             _shrink(down, columns, column_shares, factor, tile, slots, into, lower)
-    for x in range(TILE):
-        out[3, 0] += entropy[x]
-        out[3, 1] += weighed[x]
+        for x in range(TILE):
+            out[3, 0] += entropy[x]
+            out[3, 1] += weighed[x]

@@ -12,8 +12,6 @@ from torch import Tensor
 from pixelwise.ops.full_loss import Judgement, results_of
 from pixelwise.ops.head_grid import Grid, Size, folded, grid_of, planes_of, share_bands
 
-Planes = NDArray[np.float32]
-
 
 def low_sums(logits: Tensor, judge: Judgement, span: Size) -> tuple[Tensor, ...]:
     """As `PixelSums`, from float32 logits [N, K, h, w] that cover `span`, from the labels' first pixel on."""
