@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import DataError, OutputError, UnreadableError
 from pixelwise.infer.files import find_jobs, predict_files
+from pixelwise.infer.jobs import passed_over
 from pixelwise.infer.predictor import predict, predict_with_confidence
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.zoo import build
@@ -113,6 +114,17 @@ def test_equal_stems_keep_their_folders(tmp_path: Path) -> None:
     assert [job.name.as_posix() for job in jobs] == ["a/1", "b/1", "b/2"]
     jobs = find_jobs([tmp_path / "in" / "b"], tmp_path / "out")
     assert [job.name.as_posix() for job in jobs] == ["1", "2"]
+
+
+def test_what_is_not_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.png", picture(4, 4))
+    for name in ("in/deep/b.jp2", "in/c.heic", "in/README.md", "in/maps/old.jp2", "text/d.jp2", "text/e.jp2"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = passed_over([tmp_path / "in", tmp_path / "in" / "a.png"], tmp_path / "in" / "maps")
+    assert [file.name for file in found] == ["c.heic", "b.jp2"]
+    with pytest.raises(DataError, match=r"no image in .*text, but 2 \.jp2, which are not read"):
+        find_jobs([tmp_path / "text"], tmp_path / "out")
 
 
 def test_two_images_for_one_result_are_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.data.folders import IMAGE_SUFFIXES, list_folders
+from pixelwise.data.unused import by_suffix, unread
 from pixelwise.errors import DataError, OutputError, UnreadableError
 
 
@@ -47,11 +48,25 @@ def find_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
         found = _images(given, target) if given.is_dir() else [given]
         images.update(dict.fromkeys(image.absolute() for image in found))
     if not images:
+        others = passed_over(inputs, out)
         raise DataError(
-            f"no image in {', '.join(str(given) for given in inputs) or 'no input'}",
+            f"no image in {', '.join(str(given) for given in inputs) or 'no input'}"
+            + (f", but {by_suffix(others)}, which are not read" if others else ""),
             remedy=f"give image files ({' '.join(sorted(IMAGE_SUFFIXES))}) or folders that contain some",
         )
     return _named(list(images))
+
+
+def passed_over(inputs: Sequence[Path], out: Path) -> list[Path]:
+    """Files in the folders among `inputs`, not below `out`, that may be images but are of a kind that is not read."""
+    target = out.resolve()
+    return [
+        file
+        for given in inputs
+        if given.is_dir()
+        for file in unread(list_folders(given).others)
+        if not file.resolve().is_relative_to(target)
+    ]
 
 
 def _images(folder: Path, target: Path) -> list[Path]:
