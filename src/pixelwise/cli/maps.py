@@ -108,9 +108,7 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
     GeoTIFFs; classes.csv; reconstructions; boxes.csv and pictures with the box drawn in. @FILE stands for the inputs
     that a text file lists.
     """
-    from pixelwise.data.unused import by_suffix
     from pixelwise.infer import EngineChoice, ObjectOptions, predict_files
-    from pixelwise.infer.jobs import passed_over
     from pixelwise.infer.maps import Sureness
     from pixelwise.infer.placed import listed
     from pixelwise.infer.predictor import set_threshold_of, temperatures_of
@@ -153,17 +151,13 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
             )
 
     written, outcomes = map_all(network, inputs, out, settings=settings, map_images=map_images)
-    others = passed_over(listed(inputs), out)
-    if others:
-        names = ", ".join(file.name for file in others[:3]) + (" ..." if len(others) > 3 else "")
-        print(f"note: passed over {by_suffix(others)}: files of this kind are not read ({names})", file=sys.stderr)
+    others = _passed_over(inputs, out)
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     if json:
         told: dict[str, Any] = {"task": network.task, "written": [str(path) for path in written]}
-        if others:
-            told["passed_over"] = [str(path) for path in others]
+        told |= {"passed_over": [str(path) for path in others]} if others else {}
         if confidence:
             told["calibrated"] = averaged is None and temperatures_of(network) is not None
         if label_sets:
@@ -177,3 +171,17 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
             print(summary(outcomes))
         print(f"{len(written)} {'file' if len(written) == 1 else 'files'} in {out}")
     return 1 if errors else 0
+
+
+def _passed_over(inputs: Sequence[Path], out: Path) -> list[Path]:
+    """Say which files in folders are of no kind that is read."""
+    from pixelwise.data.unused import by_suffix
+    from pixelwise.infer.jobs import passed_over
+    from pixelwise.infer.placed import listed
+
+    others = passed_over(listed(inputs), out)
+    if others:
+        names = ", ".join(file.name for file in others[:3]) + (" ..." if len(others) > 3 else "")
+        text = f"passed over {by_suffix(others)}: files of this kind are not read ({names})"
+        print(f"note: {text}", file=sys.stderr)
+    return others

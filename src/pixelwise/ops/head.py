@@ -2,7 +2,7 @@
 
 Bilinear interpolation (align_corners=False), then argmax or softmax, as if the logits had been resized to `span` and
 cropped at the bottom and right to height and width; but the tensor [N, K, H, W] is never made. On the CPU and for
-more than a few pixels numba's kernels do it (`native`); else torch does, with that tensor.
+more than a few pixels numba's kernels do it (`native`), on GPUs Triton's; else torch does, with that tensor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.errors import MaskError
-from pixelwise.ops import native
+from pixelwise.ops import head_triton, native
 from pixelwise.ops.full_loss import Judgement, full_sums
 from pixelwise.ops.head_grid import Size, grid_of, label_slots, planes_of, share_bands
 from pixelwise.ops.labels import labels_from_logits
@@ -64,6 +64,8 @@ def labels_from_low(logits: Tensor, size: Size, *, span: Size | None = None) -> 
     [[[1, 1, 0, 0]]]
     """
     span = span or size
+    if _accelerated(logits):
+        return head_triton.labels(_two(logits.detach()), size, span)
     kernels = _kernels("head_kernels", logits, size)
     if kernels is None:
         return labels_from_logits(_full(logits, size, span))
@@ -101,6 +103,8 @@ def confident_labels_from_low(
     With `temperatures`, one for every class, logits are first divided by that of the largest one.
     """
     span = span or size
+    if _accelerated(logits):
+        return head_triton.confident_labels(_two(logits.detach()), size, span, temperatures)
     kernels = _kernels("head_kernels", logits, size)
     if kernels is None:
         full = _full(logits, size, span)
@@ -168,13 +172,18 @@ def sums_from_low(
     span = span or size
     classes = max(2, logits.shape[1])
     _check(labels, classes, ignore)
-    kernels = _kernels("loss_kernels", logits, size)
-    if kernels is None:
+    accelerated = _accelerated(logits)
+    kernels = None if accelerated else _kernels("loss_kernels", logits, size)
+    if kernels is None and not accelerated:
         return _plain(_two(_full(logits, size, span)), labels, weights, ignore=ignore, smoothing=smoothing)
-    table = np.zeros(256, np.float32)
-    table[:classes] = 1 if weights is None else weights.detach().float().numpy()
+    of_class = torch.zeros(256, device=logits.device)
+    of_class[:classes] = 1 if weights is None else weights.detach().float()
     counted = labels if ignore == IGNORE else labels.masked_fill(labels == ignore, IGNORE)
-    seen = counted.to(torch.uint8).contiguous().numpy()
+    counted = counted.to(torch.uint8).contiguous()
+    if kernels is None:
+        truth = head_triton.Truth(counted, of_class, smoothing, overlaps)
+        return PixelSums(*head_triton.sums(_two(logits), truth, span))
+    table, seen = of_class.numpy(), counted.numpy()
     covered = span[0] >= size[0] and span[1] >= size[1]
     if tuple(logits.shape[-2:]) == span and covered and logits.shape[1] > 1 and fits(logits):
         full = native.load("full_loss_kernels")
@@ -203,6 +212,10 @@ def _plain(
         zeros.index_add(0, safe.reshape(-1), (picked.exp() * counted).reshape(-1)),
         zeros.index_add(0, safe.reshape(-1), counted.reshape(-1)),
     )
+
+
+def _accelerated(logits: Tensor) -> bool:
+    return logits.device.type == "cuda" and logits.dtype in _DTYPES and head_triton.load() is not None
 
 
 def _kernels(name: str, logits: Tensor, size: Size) -> ModuleType | None:

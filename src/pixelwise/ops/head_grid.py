@@ -45,7 +45,7 @@ class Grid:
 @lru_cache(maxsize=64)
 def grid_of(low: Size, span: Size, size: Size, slots: int) -> Grid:
     """The grid of maps of `low` resized to `span` and cropped to `size`, in tiles of `slots` columns."""
-    rows, row_shares = _neighbours(low[0], span[0], size[0])
+    rows, row_shares = neighbours(low[0], span[0], size[0])
     edges = range(0, low[0], BAND)
     starts = [int(np.searchsorted(rows[0], edge)) for edge in edges] + [size[0]]
     bands = tuple((start, stop) for start, stop in pairwise(starts) if start < stop)
@@ -62,7 +62,7 @@ def grid_of(low: Size, span: Size, size: Size, slots: int) -> Grid:
         spans = np.stack([begins + columns[0, 0], begins + count - 1 + columns[1, -1]], axis=1)
     else:
         tiles = -(-size[1] // slots)
-        columns, shares = _neighbours(low[1], span[1], tiles * slots)
+        columns, shares = neighbours(low[1], span[1], tiles * slots)
         columns = columns + 1
         places = np.arange(tiles * slots).reshape(tiles, slots)
         left = columns[0, ::slots]
@@ -82,7 +82,7 @@ def grid_of(low: Size, span: Size, size: Size, slots: int) -> Grid:
     )
 
 
-def _neighbours(low: int, span: int, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def neighbours(low: int, span: int, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Of each output position the two low-resolution ones beside it, and the share of the second."""
     at = np.maximum((np.arange(count) + 0.5) * (low / span) - 0.5, 0)
     first = np.minimum(at.astype(np.int32), low - 1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.models.network import Network
+from pixelwise.training.muon import Muon, fits_muon
 from pixelwise.training.options import OptimOptions
 from pixelwise.training.transfer import Transfer
 
@@ -16,24 +17,29 @@ from pixelwise.training.transfer import Transfer
 def make_optimizer(
     network: nn.Module, options: OptimOptions, transfer: Transfer | None = None
 ) -> torch.optim.AdamW:
-    """AdamW that decays weights of two and more dimensions and leaves biases and norms alone.
+    """AdamW, or Muon, that decays weights of two and more dimensions and leaves biases and norms alone.
 
     Each group has an `lr_scale`, by which the learning rate of a step is multiplied for it. What is frozen is in the
     groups too, so that their order does not depend on the progress: without a gradient nothing happens to it.
     """
     scales = {} if transfer is None else transfer.scales
-    sorted_out: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    sorted_out: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        sorted_out.setdefault((scales.get(name, 1.0), parameter.ndim > 1), []).append(parameter)
+        orthogonal = options.method == "muon" and fits_muon(name, parameter)
+        kind = (scales.get(name, 1.0), parameter.ndim > 1, orthogonal)
+        sorted_out.setdefault(kind, []).append(parameter)
     groups = [
         {
-            "params": sorted_out[scale, decays],
+            "params": sorted_out[scale, decays, orthogonal],
             "weight_decay": options.weight_decay if decays else 0.0,
             "lr_scale": scale,
+            "orthogonal": orthogonal,
         }
-        for scale, decays in sorted(sorted_out, reverse=True)  # the quickest first, weights before biases
+        # the quickest first, weights before biases
+        for scale, decays, orthogonal in sorted(sorted_out, reverse=True)
     ]
-    return torch.optim.AdamW(groups, lr=options.lr, fused=True)
+    optimizer = Muon if options.method == "muon" else torch.optim.AdamW
+    return optimizer(groups, lr=options.lr, fused=True)
 
 
 def learning_rate(progress: float, options: OptimOptions) -> float:

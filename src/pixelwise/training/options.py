@@ -21,9 +21,10 @@ from pixelwise.training.transfer import TransferOptions
 
 @dataclass(frozen=True)
 class OptimOptions:
-    """AdamW and its schedule.
+    """The optimizer and its schedule.
 
     Attributes:
+        method: `adamw`, or `muon` for the weights of convolutions and AdamW for what is left.
         lr: Peak learning rate.
         weight_decay: Decoupled decay of convolution weights; biases and normalisation are not decayed.
         schedule: `onecycle` rises for `warmup` of the run and falls to zero as a cosine; `cosine` only falls.
@@ -31,6 +32,7 @@ class OptimOptions:
         ema: Share of the run over which weights are averaged (exponential moving average); 0 turns it off.
     """
 
+    method: Literal["adamw", "muon"] = "adamw"
     lr: float = 2e-3
     weight_decay: float = 0.01
     schedule: Literal["onecycle", "cosine"] = "onecycle"

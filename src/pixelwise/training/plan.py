@@ -14,6 +14,7 @@ from pixelwise.training.options import TrainOptions
 
 Size = tuple[int, int]
 Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 LARGEST_CROP = 512
 DRIFT = 0.02  # share of the budget that the forecast may be off before steps are added or dropped
 

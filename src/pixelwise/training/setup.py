@@ -22,7 +22,15 @@ from pixelwise.training.log import RunLog
 from pixelwise.training.machine import keep_memory, pick_device
 from pixelwise.training.optim import WeightAverage, make_optimizer
 from pixelwise.training.options import TrainOptions
-from pixelwise.training.plan import Plan, Precision, crop_size, half, phases_by_steps, phases_by_time
+from pixelwise.training.plan import (
+    PRECISIONS,
+    Plan,
+    Precision,
+    crop_size,
+    half,
+    phases_by_steps,
+    phases_by_time,
+)
 from pixelwise.training.run import CHECKPOINT, CONFIG, store_config
 from pixelwise.training.session import FINAL_SHARE, VALIDATION_SHARE, Session
 from pixelwise.training.start import new_start, resumed_start
@@ -122,13 +130,7 @@ def make_plan(
         loader.batch(0, crop, coarse=coarse)
         making = clock() - batch_began
         costs[coarse] = making + time_steps(
-            network,
-            task,
-            batch,
-            precision=precision,
-            loss=options.loss,
-            clock=clock,
-            accumulate=options.accumulate,
+            network, task, batch, options, precision=precision, accumulate=options.accumulate
         )
     budget = options.minutes * 60
     count, per_image = 0, 0.0
@@ -156,9 +158,9 @@ def quicker(
     batch = small.batch(0, size)
     if batch.images.shape[0] * -(-size[0] // network.stride) * -(-size[1] // network.stride) < 2:
         return "float32"
-    clock = CLOCKS[options.clock]
-    single = time_steps(network, task, batch, precision="float32", loss=options.loss, clock=clock, repeats=1)
-    mixed = time_steps(network, task, batch, precision="bfloat16", loss=options.loss, clock=clock, repeats=1)
+    single, mixed = (
+        time_steps(network, task, batch, options, precision=precision, repeats=1) for precision in PRECISIONS
+    )
     return "bfloat16" if mixed < 0.9 * single else "float32"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 
 import torch
 from torch import Tensor
@@ -12,9 +11,9 @@ from torch import Tensor
 from pixelwise.data.loader import Batch
 from pixelwise.losses import LossOptions
 from pixelwise.models.network import Network
-from pixelwise.training.clock import Clock
+from pixelwise.training.clock import CLOCKS
 from pixelwise.training.optim import make_optimizer
-from pixelwise.training.options import OptimOptions
+from pixelwise.training.options import TrainOptions
 from pixelwise.training.plan import Precision
 from pixelwise.training.tasks import Task
 from pixelwise.training.transfer import Transfer
@@ -69,34 +68,38 @@ class Stepper:
         for part, truth in zip(
             images.tensor_split(self.accumulate), labels.tensor_split(self.accumulate), strict=True
         ):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            with self._arithmetic():
                 outputs = self.task.forward(self.network, part)
             loss = self.task.loss(outputs, part, truth, self.loss, self.weights) * (len(part) / len(images))
             value += float(loss.detach())
             if not math.isfinite(value):  # a broken loss must not reach the weights
                 return value
             loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        with self._arithmetic():
+            self.optimizer.step()
         return value
+
+    def _arithmetic(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
 def time_steps(
     network: Network,
     task: Task,
     batch: Batch,
+    options: TrainOptions,
     *,
     precision: Precision,
-    loss: LossOptions,
-    clock: Clock = time.perf_counter,
     repeats: int = 2,
     accumulate: int = 1,
 ) -> float:
     """Median seconds of a step on a throw-away copy of the network, after one step to warm up."""
     twin = copy.deepcopy(network).train()
-    optimizer = make_optimizer(twin, OptimOptions())
+    optimizer = make_optimizer(twin, options.optim)
     stepper = Stepper(
-        twin, task, optimizer, precision=precision, loss=loss, weights=None, accumulate=accumulate
+        twin, task, optimizer, precision=precision, loss=options.loss, weights=None, accumulate=accumulate
     )
+    clock = CLOCKS[options.clock]
     seconds = []
     for _ in range(repeats + 1):
         start = clock()

@@ -1,0 +1,171 @@
+"""Labels and loss sums from low-resolution logits on accelerators, by Triton; no tensor [N, K, H, W] is made.
+
+What `head` does with numba on processors: the same tables of neighbours, the same sums. A value of the gradient is one
+thread's, which gathers it, so results repeat to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelwise.ops.head_grid import Size, neighbours
+
+BLOCK = 256  # pixels of a program
+_CLASSES = 16  # of a program that gathers gradients, for an eighth as many low-resolution pixels
+
+
+@cache
+def load() -> ModuleType | None:
+    """The kernels, or None where Triton is not installed."""
+    try:
+        from pixelwise.ops import triton_kernels
+    except ImportError:
+        return None
+    return triton_kernels
+
+
+class _Axis(NamedTuple):
+    """Of one axis: neighbours int32 [2, count], share of the second [count], reach int32 [2, low], the longest one."""
+
+    neighbours: Tensor
+    shares: Tensor
+    reach: Tensor
+    far: int
+
+
+class _Grid(NamedTuple):
+    rows: _Axis
+    columns: _Axis
+    size: Size
+
+    @property
+    def tables(self) -> tuple[Tensor, ...]:
+        """What every kernel takes."""
+        return self.rows.neighbours, self.rows.shares, self.columns.neighbours, self.columns.shares
+
+
+class Truth(NamedTuple):
+    """What logits are judged by: labels uint8 [N, H, W], class weights float32 [256] on the logits' device, and how."""
+
+    labels: Tensor
+    weights: Tensor
+    smoothing: float
+    overlaps: bool
+
+
+def labels(low: Tensor, size: Size, span: Size) -> Tensor:
+    """uint8 [N, H, W] from logits [N, K, h, w], K at least 2."""
+    return _labels(low, size, span, None)[0]
+
+
+def confident_labels(
+    low: Tensor, size: Size, span: Size, temperatures: Sequence[float] | None
+) -> tuple[Tensor, Tensor]:
+    """The labels, and the softmax probability of each, float32 [N, H, W]."""
+    return _labels(low, size, span, temperatures or [1.0] * low.shape[1])
+
+
+def _labels(
+    low: Tensor, size: Size, span: Size, temperatures: Sequence[float] | None
+) -> tuple[Tensor, Tensor]:
+    grid = _grid(low, span, size)
+    out = torch.empty((len(low), *size), dtype=torch.uint8, device=low.device)
+    confidence = torch.empty(out.shape if temperatures else (0,), device=low.device)
+    sharpness = 1 / torch.tensor(temperatures or [1.0], device=low.device)
+    _kernels().labels[_pixels(out)](
+        low, *low.stride(), *grid.tables, sharpness, out, confidence, low.shape[1], *size,
+        CONFIDENT=temperatures is not None, BLOCK=BLOCK,
+    )  # fmt: skip
+    return out, confidence
+
+
+def sums(low: Tensor, truth: Truth, span: Size) -> tuple[Tensor, ...]:
+    """As `PixelSums`, from logits [N, K, h, w], K at least 2, that cover `span` from the labels' first pixel on."""
+    found: tuple[Tensor, ...] = _Sums.apply(low, truth, span)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Sums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, low: Tensor, truth: Truth, span: Size) -> tuple[Tensor, ...]:
+        size, classes = (truth.labels.shape[1], truth.labels.shape[2]), low.shape[1]
+        grid = _grid(low, span, size)
+        lse = torch.empty(truth.labels.shape, device=low.device)
+        programs = _pixels(lse)
+        parts = torch.zeros((*reversed(programs), 2 + 3 * classes), device=low.device)
+        _kernels().sums[programs](
+            low, *low.stride(), *grid.tables, truth.labels, truth.weights, truth.smoothing, lse, parts, classes, *size,
+            OVERLAPS=truth.overlaps, BLOCK=BLOCK,
+        )  # fmt: skip
+        ctx.save_for_backward(low, lse)
+        ctx.truth, ctx.grid = truth, grid
+        total = parts.double().sum((0, 1)).float()
+        entropy, weight = total[0], total[1]
+        predicted, hits, pixels = total[2:].reshape(3, classes)
+        ctx.mark_non_differentiable(weight, pixels)
+        return entropy, weight, predicted, hits, pixels
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        low, lse = ctx.saved_tensors
+        truth, grid = ctx.truth, ctx.grid
+        classes = low.shape[1]
+        slopes = torch.stack([upstream[2], upstream[3]]).float().contiguous()
+        mean = torch.empty_like(lse if truth.overlaps else lse[:0])
+        if truth.overlaps:
+            _kernels().means[_pixels(lse)](
+                low, *low.stride(), *grid.tables, truth.labels, lse, slopes, mean, classes, *grid.size, BLOCK=BLOCK
+            )  # fmt: skip
+        out = torch.empty(low.shape, device=low.device)
+        block = BLOCK // 8
+        programs = (_parts(low.shape[2] * low.shape[3], block), _parts(classes, _CLASSES), len(low))
+        _kernels().gradient[programs](
+            low, *low.stride(), *grid.tables, grid.rows.reach, grid.columns.reach, grid.rows.far, grid.columns.far,
+            truth.labels, truth.weights * upstream[0], truth.smoothing, lse, slopes, mean, out, classes,
+            *low.shape[2:], *grid.size, OVERLAPS=truth.overlaps, BLOCK=block, CLASSES=_CLASSES,
+        )  # fmt: skip
+        return out.to(low.dtype), None, None
+
+
+def _kernels() -> Any:
+    kernels = load()
+    if kernels is None:
+        raise RuntimeError("Triton is not installed")
+    return kernels
+
+
+def _pixels(maps: Tensor) -> tuple[int, int]:
+    return _parts(maps.shape[1] * maps.shape[2], BLOCK), len(maps)
+
+
+def _parts(count: int, size: int) -> int:
+    return -(-count // size)
+
+
+def _grid(low: Tensor, span: Size, size: Size) -> _Grid:
+    rows, columns = (
+        _axis(low.shape[2 + axis], span[axis], size[axis], str(low.device)) for axis in (0, 1)
+    )
+    return _Grid(rows, columns, size)
+
+
+@lru_cache(maxsize=128)
+def _axis(low: int, span: int, count: int, device: str) -> _Axis:
+    near, shares = neighbours(low, span, count)
+    places = np.arange(low)
+    # both rows of neighbours rise, so what has a share in a place is a range
+    reach = np.stack([np.searchsorted(near[1], places), np.searchsorted(near[0], places, side="right")])
+    return _Axis(
+        torch.from_numpy(near).to(device),
+        torch.from_numpy(shares).to(device),
+        torch.from_numpy(reach.astype(np.int32)).to(device),
+        int((reach[1] - reach[0]).max()),
+    )
