@@ -151,9 +151,7 @@ def _parts(count: int, size: int) -> int:
 
 
 def _grid(low: Tensor, span: Size, size: Size) -> _Grid:
-    rows, columns = (
-        _axis(low.shape[2 + axis], span[axis], size[axis], str(low.device)) for axis in (0, 1)
-    )
+    rows, columns = (_axis(low.shape[2 + axis], span[axis], size[axis], str(low.device)) for axis in (0, 1))
     return _Grid(rows, columns, size)
 
 

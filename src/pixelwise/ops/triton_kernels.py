@@ -122,7 +122,7 @@ def means(
     column_shares: Any, truth: Any, lse: Any, slopes: Any, out: Any, classes: Any, height: Any, width: Any,
     BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Of every pixel the mean of the slopes [2, K] of its probabilities, weighed by them; the second of its true class."""
+    """Of every pixel the mean slope [2, K] of its probabilities, weighed by them; the second is the true class's."""
     image = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = pixel < height * width

@@ -92,4 +92,5 @@ def orthogonal(matrix: Tensor) -> Tensor:
             factor = a * one + b * gram + c * (gram @ gram)
             product = product @ factor if turn else factor
         found = found @ product
-    return found.T if wide else found
+    result: Tensor = found.T if wide else found
+    return result
