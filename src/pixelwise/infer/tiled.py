@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.errors import OptionError
+from pixelwise.infer import heap
 from pixelwise.infer.ahead import ahead
 from pixelwise.infer.blend import Blender, Rows
 from pixelwise.infer.engine import Engine, open_engine
@@ -81,9 +82,11 @@ class TiledNetwork:
         self.model, self.precision = model, precision
         self.engine = engine or open_engine(model, "eager", precision=precision)
         self.options = options or TileOptions()
+        before = heap.resident()
         self.facts = surroundings(model) if planned is None else planned.facts
         self.averages: dict[str, Tensor] = {}
-        self.resident = resident
+        # tracing loads parts of torch that stay, some 60 MB
+        self.resident = resident + max(0, heap.resident() - before) if resident else 0
         self.window = 4 * model.bands if window is None else window
         if planned is None:
             self.plan = self._plan(size)
