@@ -142,9 +142,9 @@ def test_a_stored_state_goes_on_with_the_same_bytes(tmp_path):
 
 
 def test_a_run_learns(shapes, tmp_path):
-    options = TrainOptions(
-        epochs=20, batch=2, size=(48, 48), validations=1, network=SMALL, optim=OptimOptions(method="muon")
-    )
+    network = NetworkOptions(decoder_channels=(16, 16, 8), encoder_width=0.25)
+    optim = OptimOptions(method="muon")
+    options = TrainOptions(epochs=20, batch=2, size=(48, 48), validations=1, network=network, optim=optim)
     run = pw.train(pw.open_dataset(shapes), out=tmp_path / "run", options=options)
     assert "method: muon" in (tmp_path / "run" / "config.yaml").read_text()
     assert run.steps == 60
