@@ -10,7 +10,7 @@ from torch import Tensor
 
 MOMENTUM = 0.95
 RMS = 0.4  # root mean square of a step, in learning rates; of AdamW's it is 0.2 to 0.4
-LARGEST = 1024  # rows or columns; above it a step costs more than the network's own work
+LARGEST = 1024  # of the shorter side of a matrix; above it a step costs more than the network's own work
 # a s + b s^3 + c s^5 takes every singular value s in 0.002..1 to 0.7..1.2 in five rounds. They work on the Gram
 # matrix, a fraction of the arithmetic; after two of them it is computed anew, before rounding adds up.
 QUINTIC = (3.4445, -4.7750, 2.0315)
