@@ -1,11 +1,13 @@
 """Every benchmark of speed in turn, each in a process of its own; then one table and one picture of all.
 
     make bench                     in its own environment; with DATA=folder of CamVid, QUICK=1 for a short one
-    python benchmarks/all.py [--data CAMVID] [--quick] [--only NAME ...] [--list] [--render]
+    python benchmarks/all.py [--data CAMVID] [--quick] [--only NAME ...] [--list]
+    python benchmarks/all.py --render [MACHINE]
 
-Results go to benchmarks/results/MACHINE/NAME.json, one table to README.md beside them and one picture to
-docs/pictures/performance.png. Without CamVid a generated town stands in, and the time to accuracy is left out. What
-else is running before each benchmark, and the load, are stored and shown: figures of a busy machine are rough.
+Results go to benchmarks/results/MACHINE/NAME.json, one table and one picture to README.md and performance.png beside
+them. `--render` makes both again from what is stored, and the picture of docs/performance.md. Without CamVid a
+generated town stands in, and the time to accuracy is left out. What else is running before each benchmark, and the
+load, are stored and shown: figures of a busy machine are rough.
 """
 
 from __future__ import annotations
@@ -85,19 +87,27 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds and cases; stored apart")
     parser.add_argument("--only", nargs="*", default=list(BENCHES), choices=list(BENCHES), metavar="NAME")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and stop")
-    parser.add_argument("--render", action="store_true", help="table and picture of what is stored")
+    parser.add_argument(
+        "--render",
+        nargs="?",
+        const=machine_name(),
+        metavar="MACHINE",
+        help="table and picture of what is stored of this machine or of another",
+    )
     given = parser.parse_args()
     if given.list:
         print("\n".join(f"{name:17} {bench.what}" for name, bench in BENCHES.items()))
         return
-    folder = HERE / "results" / (machine_name() + ("-quick" if given.quick else ""))
+    folder = HERE / "results" / ((given.render or machine_name()) + ("-quick" if given.quick else ""))
+    if given.render and not folder.is_dir():
+        parser.error(f"nothing is stored of {given.render}: {', '.join(stored_machines())} are there")
     failed = [] if given.render else run_all(given.only, folder, given.data, quick=given.quick)
     from summary import draw, table
 
     text = table(folder)
     (folder / "README.md").write_text(text, encoding="utf-8")
     print(text)
-    picture = folder / "performance.png" if given.quick else PICTURE
+    picture = PICTURE if given.render == machine_name() else folder / "performance.png"
     draw(folder, picture)
     print(f"table    {folder / 'README.md'}\npicture  {picture}")
     if failed:
@@ -164,8 +174,15 @@ def seconds_of_a_step(folder: Path) -> float | None:
     return next((row["seconds_per_step"]["pixelwise"] for row in rows if row["model"] == "unet"), None)
 
 
+def stored_machines() -> list[str]:
+    """Machines of which results are stored."""
+    return sorted(
+        folder.name for folder in (HERE / "results").iterdir() if (folder / "machine.json").exists()
+    )
+
+
 def machine_name() -> str:
-    """Processor and cores, as the name of a folder."""
+    """Processor and cores, as the name of a folder; AMX makes another machine of a processor of the same name."""
     cores = os.cpu_count()
     try:
         information = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -177,7 +194,7 @@ def machine_name() -> str:
 
         name = platform.processor() or platform.machine()
     else:
-        name = model.group(1)
+        name = model.group(1) + (" AMX" if "amx_bf16" in information else "")
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower().replace("(r)", "").replace("(tm)", "")).strip("-")
     return f"{slug}-{cores}-cores"
 

@@ -2,10 +2,11 @@
 
 Logits at stride 4 to labels, and to cross-entropy with its gradient, 512 x 512, 11, 19 and 150 classes. The peers are
 `interpolate` then `argmax` or `cross_entropy`, in the quicker of torch's two memory layouts, and the same under
-`torch.compile`. All contenders alternate in one process; results are compared first. In each round a contender is
-called once, right after another one, which finds caches cold and threads asleep (`single`), and five times in a row;
-medians over all rounds. Logits are smooth noise, as networks give; labels also for white noise, where no class can be
-left out. Extra memory is what each contender adds at its peak: torch's own count, and NumPy's for the kernels.
+`torch.compile`. All contenders alternate in one process; ours are compared with eager float64 first. In each round a
+contender is called once, right after another one, which finds caches cold and threads asleep (`single`), and five
+times in a row; medians over all rounds. Logits are smooth noise, as networks give; labels also for white noise, where
+no class can be left out. Extra memory is what each contender adds at its peak: torch's own count, and NumPy's for the
+kernels.
 
     python benchmarks/head.py --out benchmarks/results/head.json
 """
@@ -29,7 +30,7 @@ from machine import copy_speed, store
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelwise.losses import LossOptions, segmentation_loss
+from pixelwise.losses import LossOptions, cross_entropy, overlap_loss, segmentation_loss
 from pixelwise.ops import native
 from pixelwise.ops.head import confident_labels_from_low, cross_entropy_from_low, labels_from_low
 
@@ -84,6 +85,13 @@ def eager_dice_loss(low: Tensor, labels: Tensor) -> Tensor:
     return segmentation_loss(full(low), labels, LossOptions())
 
 
+def exact_dice_loss(low: Tensor, labels: Tensor) -> Tensor:
+    """The same in the arithmetic of `low`; `segmentation_loss` is in float32 always."""
+    log_p = F.log_softmax(full(low), dim=1)
+    overlap = overlap_loss(log_p.exp(), labels, kind="dice")
+    return cross_entropy(log_p, labels) + LossOptions().overlap_weight * overlap
+
+
 def with_gradient(loss: Callable[[Tensor, Tensor], Tensor], low: Tensor, labels: Tensor) -> Callable[[], Any]:
     """Forward and backward; returns the loss and the gradient."""
     leaf = low.detach().clone(memory_format=torch.preserve_format).requires_grad_()
@@ -129,7 +137,16 @@ def measure(classes: int, rounds: int, *, compiled: bool) -> dict[str, object]:
         ways["loss with Dice: compiled"] = with_gradient(
             torch.compile(eager_dice_loss, dynamic=False), smooth, labels
         )
-    agreement = compare(ways)
+    exact = smooth.double()
+    agreement = compare(
+        ways,
+        {
+            "labels": lambda: eager_labels(exact),
+            "labels of noise": lambda: eager_labels(noise.double()),
+            "loss": with_gradient(eager_loss, exact, labels),
+            "loss with Dice": with_gradient(exact_dice_loss, exact, labels),
+        },
+    )
     single, repeated = timed(ways, rounds)
     memory = {
         name: extra(ways[name])
@@ -187,18 +204,18 @@ def low_dice_loss(low: Tensor, labels: Tensor) -> Tensor:
     return segmentation_loss(low, labels, LossOptions(), span=SIZE)
 
 
-def compare(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Run everything once, which compiles it, and compare the results; raises where they differ."""
+def compare(ways: dict[str, Callable[[], Any]], judges: dict[str, Callable[[], Any]]) -> dict[str, float]:
+    """Run everything once, which compiles it, and compare ours with float64; raises where they differ."""
     results = {name: way() for name, way in ways.items()}
     found = {}
     for head in ("labels", "labels of noise"):
-        differ = (results[f"{head}: pixelwise"].long() != results[f"{head}: eager"]).double().mean()
+        differ = (results[f"{head}: pixelwise"].long() != judges[head]()).double().mean()
         found[f"{head}: share of pixels that differ"] = float(differ)
         if differ > 1e-4:
             raise SystemExit(f"{head} differ in {float(differ)} of the pixels")
     for head in ("loss", "loss with Dice"):
         value, gradient = results[f"{head}: pixelwise"]
-        other, right = results[f"{head}: eager"]
+        other, right = judges[head]()
         off = float((gradient - right).abs().max() / right.abs().max())
         found[f"{head}: largest error of the gradient"] = off
         if abs(float(value - other)) > 1e-4 * abs(float(other)) or off > 1e-3:

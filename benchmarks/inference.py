@@ -2,9 +2,10 @@
 
 U-Net and DeepLab v3+ on ResNet18, 11 classes, 512 x 512, batch 1 and 4. The peers run as their examples run them (eager
 float32) and at better settings: bfloat16 and channels last, torch.compile with frozen weights, OpenVINO, ONNX
-Runtime; each with normalisation before and argmax after it, as its users write them. Contenders alternate, each in
-a process of its own; medians over the rounds. The peers' weights are loaded into our network; where the definitions
-agree (U-Net) logits are compared first, and labels always. The machine's own peak is measured in the same run.
+Runtime; with normalisation before and argmax after the network, as their users write them, and (`whole`) with both
+inside of what is compiled. Contenders alternate, each in a process of its own; medians over the rounds. The peers'
+weights are loaded into our network; where the definitions agree (U-Net) the logits have to, and how many labels
+are those of the first contender is stored. The machine's own peak is measured in the same run.
 
     python benchmarks/inference.py --out benchmarks/results/inference.json
 """
@@ -26,12 +27,21 @@ from typing import Any
 import numpy as np
 import torch
 from machine import copy_speed, peak, store
+from train_step import compare
 
 import pixelwise as pw
 
 SIZE, CLASSES = 512, 11
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-PEERS = ("smp float32", "smp bfloat16", "smp compiled", "smp openvino", "smp onnxruntime")
+PEERS = (
+    "smp float32",
+    "smp bfloat16",
+    "smp compiled",
+    "smp compiled whole",
+    "smp openvino",
+    "smp openvino whole",
+    "smp onnxruntime",
+)
 OURS = ("pixelwise eager", "pixelwise openvino", "pixelwise compiled")
 MODELS = {"unet": "Unet", "deeplabv3plus": "DeepLabV3Plus"}
 
@@ -68,11 +78,13 @@ def main() -> None:
 
 def row(model: str, batch: int, names: list[str], rounds: int) -> dict[str, Any]:
     """Milliseconds per image of every contender, and how many of its labels are those of float32."""
+    compare(model)
     context = multiprocessing.get_context("spawn")
     pipes, labels = {}, {}
     for name in names:
         pipes[name], end = context.Pipe()
         context.Process(target=contend, args=(name, model, batch, end), daemon=True).start()
+        end.close()  # so that a contender that fails ends the wait for it
         labels[name] = pipes[name].recv()
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
@@ -142,7 +154,7 @@ def ours(name: str, model: str, peer: torch.nn.Module) -> Callable[[np.ndarray],
 
 
 def theirs(name: str, net: torch.nn.Module, batch: int) -> Callable[[np.ndarray], np.ndarray]:
-    """The peer: pixels normalised by torch, logits at full size, argmax by torch."""
+    """The peer: pixels normalised and argmax taken by torch, or within what is compiled (`whole`)."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     last = torch.channels_last
 
@@ -162,6 +174,14 @@ def theirs(name: str, net: torch.nn.Module, batch: int) -> Callable[[np.ndarray]
                 return labels(net(images.contiguous(memory_format=last) if lower else images.contiguous()))
 
         return eager
+    if name == "smp compiled whole":
+        whole = torch.compile(Whole(net.to(memory_format=last)), options={"freezing": True}, dynamic=False)
+
+        def all_compiled(pixels: np.ndarray) -> np.ndarray:
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                return whole(torch.from_numpy(pixels)).numpy()
+
+        return all_compiled
     if name == "smp compiled":
         net = net.to(memory_format=last)
         frozen = torch.compile(net, options={"freezing": True}, dynamic=False)
@@ -184,16 +204,26 @@ def runtime(
     """The peer exported to ONNX and run by OpenVINO (bfloat16) or ONNX Runtime (float32), for this shape alone."""
     import io
 
-    example = torch.zeros(batch, 3, SIZE, SIZE)
-    program = torch.onnx.export(net, (example,), dynamo=True, verbose=False)
+    whole = name.endswith("whole")
+    example = (
+        torch.zeros(batch, SIZE, SIZE, 3, dtype=torch.uint8) if whole else torch.zeros(batch, 3, SIZE, SIZE)
+    )
+    program = torch.onnx.export(Whole(net) if whole else net, (example,), dynamo=True, verbose=False)
     graph = program.model_proto.SerializeToString()
-    if name == "smp openvino":
+    if "openvino" in name:
         import openvino
 
-        hints = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        hints = {
+            "INFERENCE_PRECISION_HINT": "bf16",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # as ours: pinned threads were seen on one core
+        }
         core = openvino.Core()
         compiled = core.compile_model(core.read_model(io.BytesIO(graph)), "CPU", hints)
         request = compiled.create_infer_request()
+        if whole:
+            return lambda pixels: request.infer({0: pixels}, share_inputs=True, share_outputs=True)[0]
         return lambda pixels: labels(
             torch.from_numpy(request.infer({0: ready(pixels).contiguous().numpy()}, share_inputs=True)[0])
         )
@@ -206,6 +236,21 @@ def runtime(
     return lambda pixels: labels(
         torch.from_numpy(session.run(None, {entry: ready(pixels).contiguous().numpy()})[0])
     )
+
+
+class Whole(torch.nn.Module):
+    """The peer from uint8 pixels [N, H, W, 3] to uint8 labels [N, H, W]."""
+
+    def __init__(self, net: torch.nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalise, run, take the best class."""
+        images = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        return self.net(images).argmax(1).to(torch.uint8)
 
 
 def peer_network(model: str) -> torch.nn.Module:
