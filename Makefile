@@ -32,7 +32,7 @@ cluster: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/infer/test_cluster.py -m "not slow"
 
 bench: .venv-bench/bench.stamp
-	.venv-bench/bin/python benchmarks/all.py $(if $(DATA),--data "$(DATA)") $(if $(QUICK),--quick)
+	.venv-bench/bin/python benchmarks/all.py $(if $(DATA),--data "$(DATA)") $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 clean:
 	rm -rf .venv .venv-bench $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -24,6 +24,7 @@ _NARROW = 8  # pixels of the shorter side
 _FEW = 40  # border pixels below which nothing can be said
 _MARGIN = 0.06  # by which another image must fit better
 _ALONG = 6  # pixels of a border that say the same
+_LEVELS = 2**16 - 1  # that edges are told apart by when they are ranked
 _FITS = 0.6  # what counts as following an image at all
 
 
@@ -128,7 +129,9 @@ def outlines(image: Image, labels: Labels) -> Outlines | None:
 
 
 def _ranks(values: NDArray[Any]) -> NDArray[np.float32]:
-    order = np.argsort(values, axis=None, kind="stable")
+    scale = _LEVELS / max(float(values.max(initial=0.0)), 1e-9)
+    levels = (values * scale).astype(np.uint16)  # of 16 bits NumPy sorts them by radix, six times as fast
+    order = np.argsort(levels, axis=None, kind="stable")
     ranks = np.empty(values.size, np.float32)
     ranks[order] = np.arange(values.size, dtype=np.float32) / max(1, values.size)
     return ranks.reshape(values.shape)

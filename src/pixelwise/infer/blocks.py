@@ -188,7 +188,7 @@ class Worker:
                     file=block.source,
                     remedy="put it in a folder that all machines share",
                 )
-            reader = SceneReader(raster, self.model, checked(self.model, raster.facts))
+            reader = SceneReader(raster, drop_alpha=checked(self.model, raster.facts))
             network = TiledNetwork(
                 self.model,
                 raster.facts.size,

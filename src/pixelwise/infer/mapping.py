@@ -129,7 +129,7 @@ class Mapping:
         digesting = stack.enter_context(ThreadPoolExecutor(1))
         self._digest = digesting.submit(file_digest, self.source, stop)
         stack.callback(stop.set)
-        self.reader = SceneReader(reader, self.model, drop_alpha)
+        self.reader = SceneReader(reader, drop_alpha=drop_alpha)
         kept = [tile.core.pixels for tile in self.tiles.plan if self.journal.has(tile)]
         self.resumed = len(kept)
         self.tiles.averages = {

@@ -19,26 +19,21 @@ from pixelwise.ops.tiles import Box
 
 
 class SceneReader:
-    """Windows of a raster for a model.
-
-    Values of images of float32 that say that there is no data become the mean of the training images: what is far
-    from all values would reach beyond its own pixels. Integers stay as they are in the file.
-    """
+    """Windows of a raster for a model; pixels without data are 0, as they are in training."""
 
     def __init__(
-        self, raster: RasterReader | MosaicReader | ResampledReader, model: Segmenter, drop_alpha: bool
+        self, raster: RasterReader | MosaicReader | ResampledReader, *, drop_alpha: bool = False
     ) -> None:
         self.raster, self.drop_alpha = raster, drop_alpha
         self.size = raster.size
-        self.mean = np.asarray(model.normalization.mean, np.float32)
 
     def read(self, box: Box) -> Window:
         """The pixels of a box, and where there is no data."""
         image, empty = self.raster.read(box, drop_alpha=self.drop_alpha)
         if image.dtype.kind == "f":
             image = image.astype(np.float32, copy=False)
-            if empty is not None:
-                image[empty] = self.mean
+        if empty is not None:
+            image[empty] = 0
         return Window(image, empty)
 
 

@@ -14,7 +14,7 @@ from pixelwise.errors import PixelwiseError
 from pixelwise.geo.mosaic import open_scene
 from pixelwise.geo.reader import REMOTE, open_raster
 from pixelwise.infer.placed import told_apart
-from pixelwise.infer.sceneinput import trained_pixel_size
+from pixelwise.infer.sceneinput import SceneReader, trained_pixel_size
 from pixelwise.infer.shift import (
     ShiftReport,
     Sign,
@@ -143,11 +143,11 @@ def _scene(model: Network, path: Path, pixel_size: float | None) -> list[tuple[s
     reports = []
     with open_scene(path, pixel_size=pixel_size) as reader:
         facts = reader.facts
-        drop = facts.alpha and facts.bands == model.bands + 1
+        windows = SceneReader(reader, drop_alpha=facts.alpha and facts.bands == model.bands + 1)
         for part in range(WINDOWS):
             top, left = (max(0, side - _SIDE) * (2 * part + 1) // (2 * WINDOWS) for side in facts.size)
             box = Box(top, left, min(facts.height, top + _SIDE), min(facts.width, left + _SIDE))
-            image, empty = reader.read(box, drop_alpha=drop)
+            image, empty = windows.read(box)
             if empty is not None and empty.mean() > 0.2:
                 continue
             reports.append((path.name, input_shift(model, image, pixel_size=facts.place.pixel_size)))
