@@ -1,6 +1,5 @@
-"""Engines against the network as it is: same labels, whatever computes them; and which one `auto` takes."""
+"""Engines against the network as it is: same labels, whatever computes them; test_auto has which one `auto` takes."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -10,9 +9,9 @@ import pytest
 import torch
 
 import pixelwise as pw
-from pixelwise.errors import OptionError
-from pixelwise.infer import engine as engines
-from pixelwise.infer.engine import Auto, Running, fastest, open_engine
+from pixelwise.backends import onnx
+from pixelwise.errors import DataError, OptionError
+from pixelwise.infer.engine import open_engine
 from pixelwise.infer.predictor import predict_with_confidence
 
 # decoders that differ in what they ask of a backend: skips, pooled context, several strides, no padding, windows
@@ -126,6 +125,77 @@ def test_what_a_runtime_cannot_convert_is_one_sentence():
         open_engine(built, "openvino")
 
 
+def test_what_onnx_runtime_cannot_export_is_one_sentence():
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    built = network()
+    built.decoder.head = torch.nn.Sequential(built.decoder.head, Eigenvalues())
+    with pytest.raises(
+        OptionError, match=r"ONNX Runtime cannot run unet on resnet18: .*linalg_eig"
+    ) as caught:
+        open_engine(built, "onnxruntime", precision="float32")(picture())
+    assert "another engine" in caught.value.remedy
+
+
+def test_what_openvino_cannot_compile_is_one_sentence():
+    pytest.importorskip("openvino")
+    running = open_engine(network(), "openvino", precision="float32")
+    running.backend._hints["NO_SUCH_PROPERTY"] = "1"
+    with pytest.raises(OptionError, match=r"OpenVINO cannot run unet on resnet18: .*NO_SUCH_PROPERTY"):
+        running(picture())
+
+
+@pytest.mark.parametrize("words", ["no compiler\nand more", ""])
+def test_what_torch_compile_raises_is_one_sentence(words):
+    running = open_engine(network(), "compiled", precision="float32")
+
+    def fail(images):
+        raise RuntimeError("of all") from ArithmeticError(words)
+
+    running.backend._run = fail
+    with pytest.raises(OptionError) as caught:
+        running(picture())
+    assert caught.value.found == f"torch.compile failed: {words[:11] or 'ArithmeticError'}"
+
+
+def test_an_engine_without_memory_says_so():
+    """ONNX Runtime has an exception of its own for that, which says it in words."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    running, image = open_engine(network(), "onnxruntime", precision="float32"), picture()
+    running.backend._sessions[(1, 3, 64, 96)] = Full()
+    with pytest.raises(DataError, match="does not fit in memory"):
+        running(image)
+
+
+class Full:
+    name = "images"
+
+    def get_inputs(self):
+        return [self]
+
+    def run(self, names, given):
+        raise Exception("Failed to allocate memory for requested buffer of size 9")
+
+
+def test_onnx_runtime_forgets_the_size_it_has_not_met_for_longest(monkeypatch):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    running, exported = open_engine(network(), "onnxruntime", precision="float32"), []
+    export = onnx.torch.onnx.export
+
+    def counted(core, given, **named):
+        exported.append(given[0].shape[-1])
+        return export(core, given, **named)
+
+    monkeypatch.setattr(onnx.torch.onnx, "export", counted)
+    monkeypatch.setattr(onnx, "KEPT", 2, raising=False)
+    for width in (32, 64, 32, 96, 32, 64):
+        running(picture(32, width))
+    assert exported == [32, 64, 96, 64]
+    assert len(running.backend._sessions) == 2
+
+
 class Eigenvalues(torch.nn.Module):
     def forward(self, x):
         squares = x[:, :2, :2, :2]
@@ -135,61 +205,3 @@ class Eigenvalues(torch.nn.Module):
 def test_an_unknown_engine_names_the_close_ones():
     with pytest.raises(OptionError, match="openvino"):
         open_engine(network(), "openvin")
-
-
-def test_auto_stays_eager_for_little_work(monkeypatch, tmp_path):
-    monkeypatch.setenv("PIXELWISE_CACHE", str(tmp_path))
-    running = open_engine(network(), images=3)
-    for seed in range(3):
-        running(picture(seed=seed))
-    assert running.engine.name == "eager"
-    assert not list(tmp_path.iterdir())
-
-
-def test_auto_times_the_engines_once_and_remembers(monkeypatch, tmp_path):
-    pytest.importorskip("openvino")
-    monkeypatch.setenv("PIXELWISE_CACHE", str(tmp_path))
-    monkeypatch.setattr(
-        engines, "LONG", float("inf")
-    )  # torch.compile, which takes a minute, has a test of its own
-    said = []
-    built, image = network(), picture()
-    running = Auto(built, images=10**9, precision="float32", say=said.append)
-    running(image)
-    (row,) = json.loads((tmp_path / engines.FILE).read_text()).values()
-    assert set(row["seconds"]) >= {"eager", "openvino"}
-    assert row["engine"] == min(row["seconds"], key=row["seconds"].get)
-    assert any("openvino" in text for text in said)
-    again = Auto(built, images=10**9, precision="float32", say=said.append)
-    count = len(said)
-    again(image)
-    assert len(said) == count  # nothing was timed again
-    assert again.engine.name == running.engine.name == row["engine"]
-
-
-def test_an_engine_whose_labels_differ_is_not_taken(monkeypatch):
-    """A backend that is quick and wrong."""
-    built, image = network(), picture()
-
-    def timed(running, given):
-        return running(given), 1.0 if isinstance(running, Running) else 0.1
-
-    class Wrong:
-        def __call__(self, given):
-            return 3 - pw.predict(built, image)
-
-    monkeypatch.setattr(engines, "open_engine", lambda *given, **named: Wrong())
-    monkeypatch.setattr(
-        engines, "_timed", lambda engine, given: (engine(given), 1.0 if isinstance(engine, Running) else 0.1)
-    )
-    best, decision = fastest(built, image, "float32", ["openvino"], lambda text: None)
-    assert isinstance(best, Running)
-    assert decision["engine"] == "eager"
-    assert decision["agreement"]["openvino"] < 0.5
-
-
-def test_a_file_of_decisions_that_is_damaged_is_no_obstacle(monkeypatch, tmp_path):
-    monkeypatch.setenv("PIXELWISE_CACHE", str(tmp_path))
-    for text in ("{", "[]", '{"a": 1, "b": {"engine": "none"}}'):
-        (tmp_path / engines.FILE).write_text(text)
-        assert engines._decisions() == {}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pixelwise.ops import head
+from pixelwise.ops import head, head_triton
 from pixelwise.ops.head import confident_labels_from_low, labels_from_low, sums_from_low
 
 # classes, images, low-resolution size, span, size, layout, type of the logits, smoothing, weights, overlaps
@@ -117,6 +117,14 @@ def terms(wide, labels, smoothing, weighted):
     of_class = (torch.ones(classes) if weights is None else weights).double()
     weight = (one_hot * of_class[:, None, None]).sum(dim=1, keepdim=True)
     return weights, one_hot, weight, (1 - smoothing) * one_hot + smoothing / classes
+
+
+@pytest.mark.parametrize("dtype", head._DTYPES)
+@pytest.mark.parametrize("surroundings", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_the_trial_before_the_first_use(dtype, surroundings):
+    head_triton.usable.cache_clear()
+    with surroundings():
+        assert head_triton.usable(torch.device("cpu"), dtype)
 
 
 def test_ties_go_to_the_first_class():

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from pixelwise.ops import head, head_triton
 
 TESTS = Path(__file__).with_name("interpreted_head.py")
 
@@ -19,3 +22,38 @@ def test_by_the_interpreter():
     found = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout[-4000:] + found.stderr[-2000:]
     assert "passed" in found.stdout and "skipped" not in found.stdout
+
+
+@pytest.mark.filterwarnings("default")
+def test_where_the_kernels_cannot_be_launched_torch_does_their_work(monkeypatch):
+    """As without a C compiler, or on a card that Triton does not know; the card is this processor here."""
+    launched = []
+
+    class Launcher:
+        def __getitem__(self, programs):
+            def launch(*given, **named):
+                launched.append(programs)
+                raise RuntimeError("Failed to find C compiler")
+
+            return launch
+
+    class Kernels:
+        labels = sums = means = gradient = Launcher()
+
+    torch.manual_seed(0)
+    logits, truth = torch.randn(2, 5, 6, 7, requires_grad=True), torch.randint(0, 5, (2, 24, 28))
+    expected = head.labels_from_low(logits, (24, 28))
+    entropy = head.sums_from_low(logits, truth).entropy
+    monkeypatch.setattr(head_triton, "CARDS", ("cpu",))
+    monkeypatch.setattr(head_triton, "load", Kernels)
+    head_triton.usable.cache_clear()
+    with pytest.warns(RuntimeWarning, match="Failed to find C compiler") as warned:
+        with torch.inference_mode():
+            assert torch.equal(head.labels_from_low(logits, (24, 28)), expected)
+        assert torch.equal(head.confident_labels_from_low(logits, (24, 28))[0], expected)
+        sums = head.sums_from_low(logits, truth)
+        sums.entropy.backward()
+    assert len(warned) == len(launched) == 1
+    torch.testing.assert_close(sums.entropy, entropy)
+    assert torch.isfinite(logits.grad).all()
+    head_triton.usable.cache_clear()

@@ -1,12 +1,12 @@
 """torch.compile with frozen weights: Inductor folds batch normalisation and lays weights out for the processor.
 
-Compiles for half a minute and for one size at a time; needs a C++ compiler on a processor.
+Compiles for half a minute and for one size at a time; needs a C++ compiler on a processor. torch keeps what it compiled
+for the first eight sizes and runs further ones as they are.
 """
 
 from __future__ import annotations
 
 import copy
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixelwise.backends.interfaces import LowResolution, Precision
-from pixelwise.errors import OptionError
+from pixelwise.backends.interfaces import LowResolution, Precision, translated
 from pixelwise.models.segmenter import Segmenter
+
+REMEDY = "install a C++ compiler, or choose another engine, such as openvino or eager"
 
 
 class Compiled:
@@ -29,7 +30,6 @@ class Compiled:
 
     def __init__(self, model: Segmenter, precision: Precision) -> None:
         """Prepare; the compilation itself comes with the first image of a size."""
-        began = time.monotonic()
         core = LowResolution(copy.deepcopy(model)).eval().requires_grad_(False)
         core = core.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._core, self._device = core, next(core.parameters()).device
@@ -39,29 +39,20 @@ class Compiled:
             self._run: Callable[[Tensor], Tensor] = torch.compile(
                 core, options={"freezing": True}, dynamic=False
             )
-        self.seconds = time.monotonic() - began
 
     def __call__(self, pixels: NDArray[Any]) -> Tensor:
         """Framed pixels [N, H, W, C] to logits [N, K, h, w].
 
         Raises:
             OptionError: there is no working C++ compiler, or Inductor gives up.
+            MemoryError: there is no room.
         """
         lower = torch.autocast(self._device.type, torch.bfloat16) if self._lower else nullcontext()
-        try:
-            with torch.inference_mode(), lower, warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                images = self._core.ready(pixels)
-                logits = self._run(images.contiguous(memory_format=torch.channels_last))
-        except Exception as error:
-            # Inductor's errors have no common root but RuntimeError, and chain compilers' output.
-            if type(error).__module__.startswith("torch._"):
-                raise OptionError(
-                    f"torch.compile failed: {str(error).splitlines()[0]}",
-                    remedy="install a C++ compiler, or choose another engine, such as openvino or eager",
-                ) from error
-            raise
-        return logits
+        with torch.inference_mode(), lower, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            images = self._core.ready(pixels).contiguous(memory_format=torch.channels_last)
+            with translated("torch.compile failed", remedy=REMEDY):
+                return self._run(images)
 
     def prepare(self, dtype: str) -> None:
         """Every size is prepared when it comes."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 import torch
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pixelwise.errors import OptionError, PixelwiseError
 from pixelwise.models.blocks import Unpool
 from pixelwise.models.segmenter import Segmenter
 
@@ -21,16 +24,19 @@ class Backend(Protocol):
 
     Attributes:
         name: As `--engine` has it.
-        seconds: How long preparing it took.
         footprint: Memory of its activations, as a share of what torch holds in float32.
     """
 
     name: str
-    seconds: float
     footprint: float
 
     def __call__(self, pixels: NDArray[Any]) -> Tensor:
-        """Pixels [N, H, W, C] with the values of their files, framed by the model, to logits [N, K, h, w]."""
+        """Pixels [N, H, W, C] with the values of their files, framed by the model, to logits [N, K, h, w].
+
+        Raises:
+            OptionError: the backend cannot run this network.
+            MemoryError: it finds no room.
+        """
         ...
 
     def prepare(self, dtype: str) -> None:
@@ -40,6 +46,44 @@ class Backend(Protocol):
     def release(self) -> None:
         """Give back the memory that is kept from one call to the next."""
         ...
+
+
+@contextmanager
+def translated(
+    found: str, *, line: int = 0, remedy: str = "choose another engine, such as eager"
+) -> Iterator[None]:
+    """Whatever a library raises as one typed error, in which `found` and one line of the library's words are joined.
+
+    Args:
+        found: What cannot be done.
+        line: Which line of the library's message says why.
+        remedy: What to do.
+
+    Raises:
+        OptionError: the library failed.
+        MemoryError: it found no room.
+    """
+    try:
+        yield
+    except PixelwiseError:
+        raise
+    except Exception as error:  # exporters and compilers raise anything, with no root in common
+        if out_of_memory(error):
+            raise MemoryError(str(error)) from error
+        raise OptionError(f"{found}: {_reason(error, line)}", remedy=remedy) from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator gave up; several of them say so in words alone."""
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return known or any(words in str(error) for words in ("not enough memory", "allocate memory"))
+
+
+def _reason(error: BaseException, line: int) -> str:
+    """One line of what began it; the errors raised from it tell how to debug the library."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[line]
 
 
 class PlainUnpool(nn.Module):

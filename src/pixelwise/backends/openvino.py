@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixelwise.backends.interfaces import LowResolution, Precision
-from pixelwise.errors import MissingExtraError, OptionError
+from pixelwise.backends.interfaces import LowResolution, Precision, translated
+from pixelwise.errors import MissingExtraError
 from pixelwise.models.segmenter import Segmenter
 
 BFLOAT16 = 0.46
@@ -46,7 +45,6 @@ class OpenVino:
             MissingExtraError: OpenVINO is not installed.
             OptionError: it cannot convert this network.
         """
-        began = time.monotonic()
         self._runtime = _runtime()
         self._hints = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
@@ -55,34 +53,35 @@ class OpenVino:
             "ENABLE_CPU_PINNING": False,  # pinned threads were seen on one core, at half the speed
         }
         self._model = model
-        try:
+        self._failed = f"OpenVINO cannot run {model.name} on {model.encoder_name}"
+        with translated(self._failed, line=-1):
             self._graph = _converted(self._runtime, model)
-        except Exception as error:  # some of its own have no root but this
-            if not isinstance(error, RuntimeError) and not type(error).__module__.startswith("openvino"):
-                raise
-            raise OptionError(
-                f"OpenVINO cannot run {model.name} on {model.encoder_name}: {str(error).splitlines()[-1]}",
-                remedy="choose another engine, such as compiled or eager",
-            ) from error
+            able = self._runtime.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._requests: dict[str, Any] = {}
         # where the processor has no bfloat16, it computes in float32
-        lower = precision == "bfloat16" and "BF16" in self._runtime.Core().get_property(
-            "CPU", "OPTIMIZATION_CAPABILITIES"
-        )
+        lower = precision == "bfloat16" and "BF16" in able
         self.footprint = BFLOAT16 if lower else 1.0
-        self.seconds = time.monotonic() - began
 
     def __call__(self, pixels: NDArray[Any]) -> Tensor:
-        """Framed pixels [N, H, W, C] to float32 logits [N, K, h, w]."""
+        """Framed pixels [N, H, W, C] to float32 logits [N, K, h, w].
+
+        Raises:
+            OptionError: it cannot run this network.
+            MemoryError: it finds no room.
+        """
         pixels = np.ascontiguousarray(pixels)
-        # shared: the arrays are read before the next call
-        answer = self._request(pixels.dtype.name).infer({0: pixels}, share_inputs=True, share_outputs=True)
+        with translated(self._failed, line=-1):
+            # shared: the arrays are read before the next call
+            answer = self._request(pixels.dtype.name).infer(
+                {0: pixels}, share_inputs=True, share_outputs=True
+            )
         return torch.from_numpy(answer[0])
 
     def prepare(self, dtype: str) -> None:
         """Compile for a type of pixels, and lay out the weights, which comes with the first image."""
         edge = 2 * self._model.stride
-        self._request(dtype).infer({0: np.zeros((1, edge, edge, self._model.bands), dtype)})
+        with translated(self._failed, line=-1):
+            self._request(dtype).infer({0: np.zeros((1, edge, edge, self._model.bands), dtype)})
 
     def release(self) -> None:
         """Give back what activations took; the next image asks for it again."""

@@ -1,44 +1,36 @@
 """Which backend runs a segmenter: chosen by the user, or by a short timing on the user's own image.
 
 `auto` begins with the network as it is, since that starts at once. Only where the images to come would take longer
-than preparing anything quicker does it try the others, on the image at hand; the decision is remembered for the
-machine, the network and the size of image.
+than preparing anything quicker does it try the others, on the image at hand; `decisions` remembers what came of it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pixelwise.backends import compiled, onnx, openvino
-from pixelwise.errors import OptionError, PixelwiseError, close_matches
-from pixelwise.files import write_text
+from pixelwise.errors import MissingExtraError, OptionError, PixelwiseError, close_matches
+from pixelwise.infer import decisions
+from pixelwise.infer.decisions import ENGINES
 from pixelwise.infer.predictor import Precision, Running, precision_of
-from pixelwise.models.download import cache_folder
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.types import Image, Labels
 
 Answer = TypeVar("Answer")
-ENGINES = ("auto", "eager", "compiled", "openvino", "onnxruntime")
 WORTH = 20.0  # seconds of work still to do from which on `auto` looks for something quicker
 LONG = 300.0  # from which on it waits for torch.compile too, which takes half a minute for each size of image
+SEARCH = 60.0  # seconds after which it tries no further one
+SLOW = 5.0  # seconds of an image from which on it is timed once and not twice
 AGREEMENT: dict[Precision, float] = {
     "float32": 0.9999,
     "bfloat16": 0.99,
 }  # of labels with those of `eager`, at least
-FILE = "engines.json"
 
 
 class Engine(Protocol):
@@ -92,11 +84,18 @@ class Auto:
     footprint = 1.0  # that of the engine it begins with
 
     def __init__(
-        self, model: Segmenter, *, images: int, precision: Precision | None, say: Callable[[str], None]
+        self,
+        model: Segmenter,
+        *,
+        images: int,
+        precision: Precision | None,
+        say: Callable[[str], None],
+        alike: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.model, self.left, self.say = model, images, say
+        self.model, self.left, self.say, self.alike = model, images, say, alike
         self.precision: Precision = precision or precision_of(model)
-        self.engine: Engine = Running(model, self.precision)
+        self._eager = Running(model, self.precision)
+        self.engine: Engine = self._eager
         self._decided = next(model.parameters()).device.type != "cpu"
 
     def prepare(self, dtype: str) -> None:
@@ -108,19 +107,19 @@ class Auto:
 
     def __call__(self, image: Image) -> Labels:
         """The most probable class of every pixel."""
-        return self._answer(image, self.engine)
+        return self._answer(image, lambda engine: engine(image))
 
     def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
         """The same, and its probability in 0..1."""
-        return self._answer(image, self.engine.with_confidence)
+        return self._answer(image, lambda engine: engine.with_confidence(image))
 
     def with_sets(self, image: Image) -> tuple[Labels, NDArray[np.float32], NDArray[np.uint8]]:
         """The same, and how many classes are in the label set of each pixel."""
-        return self._answer(image, self.engine.with_sets)
+        return self._answer(image, lambda engine: engine.with_sets(image))
 
-    def _answer(self, image: Image, run: Callable[[Image], Answer]) -> Answer:
+    def _answer(self, image: Image, ask: Callable[[Engine], Answer]) -> Answer:
         began = time.monotonic()
-        answer = run(image)
+        answer = self._asked(ask)
         self.left -= 1
         seconds = (time.monotonic() - began) * self.left
         if not self._decided and seconds > WORTH:
@@ -128,23 +127,44 @@ class Auto:
             self.engine = self._quickest(image, seconds)
         return answer
 
+    def _asked(self, ask: Callable[[Engine], Answer]) -> Answer:
+        """By the engine, or eagerly from where that fails: on a size unlike the first, or since it was last timed."""
+        try:
+            return ask(self.engine)
+        except OptionError as error:
+            if self.engine is self._eager:
+                raise
+            self.say(f"going on with eager: {error.found}")
+            self.engine = self._eager
+            return ask(self.engine)
+
     def _quickest(self, image: Image, seconds: float) -> Engine:
-        key = _key(self.model, self.precision, image)
-        known = _decisions().get(key)
+        names = self._candidates(seconds)
+        key = decisions.key_of(self.model, self.precision, image, names)
+        known = decisions.known().get(key)
         if known is not None:
             try:
-                return open_engine(self.model, known["engine"], precision=self.precision)
+                engine = open_engine(self.model, known["engine"], precision=self.precision)
             except PixelwiseError:
                 pass  # what was there then is not there now
+            else:
+                self.say(f"engine {known['engine']}, as timed before: {decisions.file()}")
+                return engine
         self.say(f"about {seconds:.0f} s of work: looking for the quickest engine")
-        names = ["openvino"]
-        if self.precision == "float32":  # ONNX Runtime has no convolutions in bfloat16
-            names.append("onnxruntime")
-        if seconds > LONG:
-            names.append("compiled")
         engine, decision = fastest(self.model, image, self.precision, names, self.say)
-        _remember(key, decision)
+        self.say(f"going on with {decision['engine']}")
+        decisions.remember(key, decision)
         return engine
+
+    def _candidates(self, seconds: float) -> list[str]:
+        """Names, the soonest prepared first; those that prepare each size anew only where there is but one."""
+        names = ["openvino"]
+        if self.alike():
+            if self.precision == "float32":  # ONNX Runtime has no convolutions in bfloat16
+                names.append("onnxruntime")
+            if seconds > LONG:
+                names.append("compiled")
+        return names
 
 
 def open_engine(
@@ -154,6 +174,7 @@ def open_engine(
     images: int = 1,
     precision: Precision | None = None,
     say: Callable[[str], None] = lambda text: None,
+    alike: Callable[[], bool] = lambda: False,
 ) -> Engine:
     """What turns images into labels, by the backend called `name`.
 
@@ -164,14 +185,16 @@ def open_engine(
         images: For `auto`: how many there are to be mapped.
         precision: As for `predict`.
         say: Called with what `auto` finds.
+        alike: For `auto`: whether all of them have one size, asked before engines that prepare each size are tried.
 
     Raises:
-        OptionError: an unknown name, or a network that the backend cannot run.
+        OptionError: an unknown name, or a network that the backend cannot run; what prepares each size says so with
+            the first image of it.
         MissingExtraError: the backend is not installed.
     """
     EngineChoice(name)
     if name == "auto":
-        return Auto(model, images=images, precision=precision, say=say)
+        return Auto(model, images=images, precision=precision, say=say, alike=alike)
     chosen = precision or precision_of(model)
     if name == "eager":
         return Running(model, chosen)
@@ -189,16 +212,26 @@ def fastest(
     say: Callable[[str], None],
 ) -> tuple[Engine, dict[str, Any]]:
     """The quickest engine on `image` whose labels agree with the eager ones, and the figures it was chosen by."""
+    began = time.monotonic()
     best: Engine = Running(model, precision)
     expected, eager = _timed(best, image)
     least = eager
-    decision: dict[str, Any] = {"engine": "eager", "seconds": {"eager": round(eager, 4)}, "agreement": {}}
+    decision: dict[str, Any] = {
+        "engine": "eager",
+        "seconds": {"eager": round(eager, 4)},
+        "agreement": {},
+        "left out": {},
+    }
     for name in names:
         try:
+            if time.monotonic() - began > SEARCH:
+                raise OptionError(f"not tried, after {SEARCH:.0f} s of looking")
             engine = open_engine(model, name, precision=precision)
             found, seconds = _timed(engine, image)
         except PixelwiseError as error:
-            say(f"{name}: {error.found}")
+            decision["left out"][name] = error.found
+            fix = f" ({error.remedy})" if isinstance(error, MissingExtraError) else ""
+            say(f"{name}: {error.found}{fix}")
             continue
         agreement = float((found == expected).mean())
         decision["seconds"][name] = round(seconds, 4)
@@ -212,59 +245,13 @@ def fastest(
 
 
 def _timed(engine: Engine, image: Image) -> tuple[Labels, float]:
-    """Labels, and the shorter of two times after one to warm up."""
+    """Labels, and the shorter of two times after one to warm up; of a slow image the first time."""
     labels = engine(image)
-    seconds = []
+    least = float("inf")
     for _ in range(2):
         began = time.perf_counter()
         engine(image)
-        seconds.append(time.perf_counter() - began)
-    return labels, min(seconds)
-
-
-def _key(model: Segmenter, precision: Precision, image: Image) -> str:
-    """Machine, versions, network, precision and size, as one digest."""
-    versions = []
-    for name in ("torch", "openvino", "onnxruntime"):
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"no {name}")
-    facts = [
-        _processor(),
-        str(torch.get_num_threads()),
-        *versions,
-        model.name,
-        model.encoder_name,
-        repr(model.options),
-        str(len(model.classes)),
-        precision,
-        str(image.shape),
-    ]
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()} {os.cpu_count()}"
-
-
-def _decisions() -> dict[str, dict[str, Any]]:
-    """What was decided before; nothing where the file is missing or not ours."""
-    try:
-        found = json.loads((cache_folder() / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    rows = found.items() if isinstance(found, dict) else ()
-    return {key: row for key, row in rows if isinstance(row, dict) and row.get("engine") in ENGINES[1:]}
-
-
-def _remember(key: str, decision: dict[str, Any]) -> None:
-    """Keep a decision; where nothing can be written, it is made again next time."""
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        write_text(cache_folder() / FILE, json.dumps({**_decisions(), key: decision}, indent=1) + "\n")
-    except (OSError, PixelwiseError):
-        return
+        least = min(least, time.perf_counter() - began)
+        if least > SLOW:
+            break
+    return labels, least

@@ -12,7 +12,7 @@ from pixelwise.infer.ahead import ahead
 from pixelwise.infer.answers import Answers, Boxes, Copies, Guesses
 from pixelwise.infer.augmented import Averaged
 from pixelwise.infer.engine import Engine, EngineChoice, open_engine
-from pixelwise.infer.jobs import Job, find_jobs
+from pixelwise.infer.jobs import Job, find_jobs, of_one_size
 from pixelwise.infer.maps import Maps, ObjectOptions, Sureness
 from pixelwise.models.autoencoder import Autoencoder
 from pixelwise.models.classifier import Classifier
@@ -72,7 +72,7 @@ def predict_files(
     engine = engine or EngineChoice()
     sureness = confidence if isinstance(confidence, Sureness) else Sureness(confidence)
     if isinstance(model, Segmenter):
-        running = _opened(model, engine, sureness, len(jobs))
+        running = _opened(model, engine, sureness, jobs)
         answers: Answers = Maps(model, running, overlays=overlays, sureness=sureness, objects=objects)
     else:
         _refuse_options(model, sureness=sureness, objects=objects, engine=engine)
@@ -101,9 +101,13 @@ def predict_files(
     return written
 
 
-def _opened(model: Segmenter, choice: EngineChoice | Averaged, sureness: Sureness, images: int) -> Engine:
+def _opened(
+    model: Segmenter, choice: EngineChoice | Averaged, sureness: Sureness, jobs: Sequence[Job]
+) -> Engine:
     if not isinstance(choice, Averaged):
-        return open_engine(model, choice.name, images=images, say=choice.say)
+        return open_engine(
+            model, choice.name, images=len(jobs), say=choice.say, alike=lambda: of_one_size(jobs)
+        )
     if sureness.sets:
         choice.refuse_sets()
     return choice

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.data.folders import IMAGE_SUFFIXES, list_folders
+from pixelwise.data.read import image_size
 from pixelwise.data.unused import by_suffix, unread
 from pixelwise.errors import DataError, OutputError, UnreadableError
 
@@ -67,6 +68,20 @@ def passed_over(inputs: Sequence[Path], out: Path) -> list[Path]:
         for file in unread(list_folders(given).others)
         if not file.resolve().is_relative_to(target)
     ]
+
+
+def of_one_size(jobs: Sequence[Job]) -> bool:
+    """Whether all images have the same height and width, by their headers; those that cannot be read do not count."""
+    first = None
+    for job in jobs:
+        try:
+            size = image_size(job.image)[:2]
+        except UnreadableError:
+            continue
+        first = first or size
+        if size != first:
+            return False
+    return True
 
 
 def _images(folder: Path, target: Path) -> list[Path]:

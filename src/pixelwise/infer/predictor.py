@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelwise.backends.interfaces import Backend
+from pixelwise.backends.interfaces import Backend, out_of_memory
 from pixelwise.errors import DataError, OptionError
 from pixelwise.models.bundle import facts_of
 from pixelwise.models.network import Network
@@ -268,8 +268,7 @@ def _memory(image: Image) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        given_up = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not given_up and "not enough memory" not in str(error) and "allocate memory" not in str(error):
+        if not out_of_memory(error):
             raise
         raise DataError(
             f"an image of {image.shape[0]} x {image.shape[1]} pixels does not fit in memory",

@@ -215,7 +215,8 @@ def _plain(
 
 
 def _accelerated(logits: Tensor) -> bool:
-    return logits.device.type == "cuda" and logits.dtype in _DTYPES and head_triton.load() is not None
+    fits_card = logits.device.type in head_triton.CARDS and logits.dtype in _DTYPES
+    return fits_card and head_triton.usable(logits.device, logits.dtype)
 
 
 def _kernels(name: str, logits: Tensor, size: Size) -> ModuleType | None:

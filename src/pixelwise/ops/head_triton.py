@@ -6,6 +6,7 @@ thread's, which gathers it, so results repeat to the last bit.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from types import ModuleType
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from pixelwise.ops.head_grid import Size, neighbours
 
+CARDS = ("cuda",)  # types of devices that the kernels are tried on
 BLOCK = 256  # pixels of a program
 _CLASSES = 16  # of a program that gathers gradients, for an eighth as many low-resolution pixels
 
@@ -29,6 +31,41 @@ def load() -> ModuleType | None:
     except ImportError:
         return None
     return triton_kernels
+
+
+@cache
+def usable(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the kernels run there on logits of that type, by trying each on a few pixels, once in a process.
+
+    Triton compiles when it launches: without a C compiler, or on a card that it does not know, it is only there that
+    it fails. A warning then says why.
+    """
+    if load() is None:
+        return False
+    try:
+        _try(device, dtype)
+    except torch.OutOfMemoryError:
+        raise  # torch's own way takes more
+    except Exception as error:  # whatever a compiler or a driver may raise: there is another way
+        warnings.warn(
+            f"Triton's kernels cannot be used on {device}, the slower way is taken: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def _try(device: torch.device, dtype: torch.dtype) -> None:
+    """Run every kernel: class 1 of two is the more probable one, of both pixels."""
+    with torch.inference_mode(False), torch.enable_grad():
+        low = torch.tensor([0.0, 1.0], device=device, dtype=dtype).reshape(1, 2, 1, 1).requires_grad_()
+        found, _ = confident_labels(low.detach(), (1, 2), (1, 2), None)
+        truth = Truth(labels(low.detach(), (1, 2), (1, 2)), torch.ones(256, device=device), 0.0, True)
+        entropy, _, predicted, hits, _ = sums(low, truth, (1, 2))
+        (slope,) = torch.autograd.grad(entropy + predicted.sum() + hits.sum(), low)
+    if found.tolist() != [[[1, 1]]] or not bool(torch.isfinite(slope).all()):
+        raise RuntimeError("their answers are wrong")
 
 
 class _Axis(NamedTuple):
