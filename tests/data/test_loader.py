@@ -70,8 +70,6 @@ def test_a_file_of_many_images_is_opened_once():
     code = """
 import resource
 import numpy as np
-from pixelwise.data import assemble
-from pixelwise.data import loader as module
 from pixelwise.data.loader import ImageCache
 from pixelwise.types import Sample
 
