@@ -189,7 +189,7 @@ def theirs(folder: Path, size: tuple[int, int]) -> Callable[[], Fed]:
 
 
 class Pairs:
-    """Decoded images with their labels."""
+    """Images with their labels, decoded when they are asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.images = sorted(folder.glob("*_image.png"))

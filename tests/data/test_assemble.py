@@ -103,3 +103,18 @@ def test_threads_change_nothing(monkeypatch):
     for images, labels in results[1:]:
         assert torch.equal(images, results[0][0])
         assert torch.equal(labels, results[0][1])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("rotation", [0.0, 20.0])
+def test_images_that_cannot_be_written_to_are_taken(dtype, rotation, monkeypatch):
+    rng = np.random.default_rng(0)
+    pairs = scenes((20, 30), 3, dtype)
+    views = [random_view((20, 30), (16, 16), AugmentOptions(rotation=rotation), rng) for _ in pairs]
+    change = random_colors(3, 3, 0.2, rng)
+    expected = assemble(pairs, views, (16, 16), normalization(3), change)
+    for array in (array for pair in pairs for array in pair):
+        array.flags.writeable = False
+    monkeypatch.setattr(module, "_plain", None)  # not a way round the kernels
+    found = assemble(pairs, views, (16, 16), normalization(3), change)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

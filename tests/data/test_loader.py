@@ -1,9 +1,14 @@
 """Batches depend on the seed and the step alone."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
+from pixelwise.data import assemble
+from pixelwise.data import loader as module
 from pixelwise.data.loader import ImageCache, Loader, halve
 from pixelwise.data.transforms import AugmentOptions
 from pixelwise.types import Normalization, Sample
@@ -57,6 +62,60 @@ def test_a_file_holds_what_memory_holds():
                 assert np.array_equal(a, b)
     a, b = loader(ram).batch(2, (16, 16)), loader(disk).batch(2, (16, 16))
     assert torch.equal(a.images, b.images)
+
+
+def test_a_file_of_many_images_is_opened_once():
+    """Few processes may have more than 1024 files open, and a map of a file counts as one."""
+    pytest.importorskip("resource")
+    code = """
+import resource
+import numpy as np
+from pixelwise.data.loader import ImageCache
+from pixelwise.types import Sample
+
+class Many:
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        return Sample(str(index), np.full((3, 5, 1), index, np.uint8), np.full((3, 5), index, np.uint8))
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+cache = ImageCache(Many(), where="disk")
+for coarse in (False, True):
+    for index in range(40):
+        assert all((array == index).all() for array in cache.get(index, coarse=coarse))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_values_of_several_bytes_lie_in_the_file_as_kernels_want_them(dtype, monkeypatch):
+    class Odd(Few):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return Sample(sample.name, sample.image.astype(dtype), sample.labels)
+
+    pytest.importorskip("numba")
+    monkeypatch.setattr(assemble, "_WORTH", 0)
+    monkeypatch.setattr(assemble, "_plain", None)  # not a way round the kernels
+    ram, disk = (loader(ImageCache(Odd(), where=where)) for where in ("ram", "disk"))
+    for step in range(3):
+        for coarse in (False, True):
+            a, b = (one.batch(step, (16, 16), coarse=coarse) for one in (ram, disk))
+            assert torch.equal(a.images, b.images)
+            assert torch.equal(a.labels, b.labels)
+
+
+def test_where_memory_ends_the_file_begins(monkeypatch):
+    monkeypatch.setattr(module, "RAM_LIMIT", 5000)
+    both, ram = ImageCache(Few()), ImageCache(Few(), where="ram")
+    kinds = {isinstance(both.get(index, coarse=False)[0], np.memmap) for index in range(5)}
+    assert kinds == {True, False}
+    for index in range(5):
+        for a, b in zip(ram.get(index, coarse=True), both.get(index, coarse=True), strict=True):
+            assert np.array_equal(a, b) and a.dtype == b.dtype and a.shape == b.shape
 
 
 def test_coarse_batches_come_from_half_resolution():

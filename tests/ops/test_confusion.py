@@ -149,6 +149,26 @@ def test_another_ignore_value_may_be_a_class() -> None:
     )
 
 
+@pytest.mark.parametrize("frozen", ["truth", "prediction", "both"])
+def test_arrays_that_cannot_be_written_to_are_counted_where_they_lie(
+    frozen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of Pillow's images and of files mapped into memory."""
+    pytest.importorskip("numba")
+    monkeypatch.setattr(module, "_WORTH_LOADING", 0)
+    monkeypatch.setattr(module, "_WORTH_CALLING", 0)
+    monkeypatch.setattr(module, "_pairs_plain", None)  # not a way round the kernel
+    truth, prediction = np.random.default_rng(0).integers(0, 5, (2, 90, 110), dtype=np.uint8)
+    expected = judged(truth, prediction, 5)
+    if frozen != "prediction":
+        np.save(tmp_path / "truth.npy", truth)
+        truth = np.load(tmp_path / "truth.npy", mmap_mode="r")
+    if frozen != "truth":
+        prediction = np.asarray(PIL.Image.fromarray(prediction))
+        assert not prediction.flags.writeable
+    np.testing.assert_array_equal(confusion(truth, prediction, 5), expected)
+
+
 def test_the_inputs_are_left_alone() -> None:
     truth, prediction = np.array([[0, 255]], np.uint8), np.array([[1, 1]], np.uint8)
     truth.flags.writeable = prediction.flags.writeable = False

@@ -9,9 +9,10 @@ import torch
 import pixelwise as pw
 from pixelwise.data.loader import Batch
 from pixelwise.losses import LossOptions
+from pixelwise.training.clock import CLOCKS
 from pixelwise.training.options import TrainOptions
 from pixelwise.training.plan import crop_size
-from pixelwise.training.step import Stepper
+from pixelwise.training.step import Stepper, time_steps
 from pixelwise.training.tasks import Segment
 
 
@@ -81,3 +82,12 @@ def test_a_part_of_one_value_per_channel_is_refused_before_the_run():
     assert crop_size([(64, 64)], replace(options, accumulate=2), 32) == (32, 32)
     with pytest.raises(pw.errors.OptionError, match="accumulate"):
         TrainOptions(batch=4, accumulate=5)
+
+
+def test_the_quickest_step_is_the_measure_and_the_first_one_is_none(network, monkeypatch):
+    taken = [1.0, 5.0, 3.0, 4.0]  # seconds
+    ticks = iter([tick for seconds in taken for tick in (0.0, seconds)])
+    monkeypatch.setitem(CLOCKS, "wall", lambda: next(ticks))
+    options = TrainOptions(clock="wall")
+    found = time_steps(network, Segment(), batch_of(2), options, precision="float32", repeats=3)
+    assert found == 3.0

@@ -6,10 +6,11 @@ a run is resumed.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from pixelwise.data.transforms import AugmentOptions, random_colors, random_view
 from pixelwise.types import Image, Labels, Normalization, Sample
 
 RAM_LIMIT = 4 * 1024**3  # bytes of decoded images kept in memory before they go to a file
+_ALIGNED = 64  # bytes of which each array in the file begins at a multiple, as NumPy and processors like it
 
 
 class Samples(Protocol):
@@ -39,6 +41,17 @@ class Batch:
     names: tuple[str, ...]
 
 
+class _Place(NamedTuple):
+    """Where an array lies in the file of a cache."""
+
+    start: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+_Kept = NDArray[Any] | _Place
+
+
 class ImageCache:
     """Every image of a split, decoded once, at full and at half resolution."""
 
@@ -51,10 +64,11 @@ class ImageCache:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.names: list[str] = []
-        self._full: list[tuple[Image, Labels]] = []
-        self._half: list[tuple[Image, Labels]] = []
+        self._full: list[tuple[_Kept, _Kept]] = []
+        self._half: list[tuple[_Kept, _Kept]] = []
         self._where = where
         self._file: Any = None
+        self._mapped: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._bytes = 0
         for index in range(len(samples)):
             sample = samples[index]
@@ -64,30 +78,43 @@ class ImageCache:
                 self._half.append((self._keep(halve(sample.image)), self._keep(sample.labels[::2, ::2])))
             if progress is not None:
                 progress(index + 1, len(samples))
-        self._close()
+        self._map()
 
     def __len__(self) -> int:
         return len(self.names)
 
     def get(self, index: int, *, coarse: bool) -> tuple[Image, Labels]:
-        """Image [H, W, C] and labels [H, W] of one image; `coarse` gives half the resolution."""
-        return self._half[index] if coarse else self._full[index]
+        """Image [H, W, C] and labels [H, W] of one image; `coarse` gives half the resolution.
 
-    def _close(self) -> None:
+        What lies in the file cannot be written to.
+        """
+        image, labels = self._half[index] if coarse else self._full[index]
+        return self._array(image), self._array(labels)
+
+    def _array(self, kept: _Kept) -> NDArray[Any]:
+        if not isinstance(kept, _Place):
+            return kept
+        size = math.prod(kept.shape) * kept.dtype.itemsize
+        array: NDArray[Any] = self._mapped[kept.start : kept.start + size].view(kept.dtype)
+        return array.reshape(kept.shape)
+
+    def _map(self) -> None:
+        """Map the file once, not each image by itself: a process may hold few files, and each map counts as one."""
         if self._file is not None:
-            self._file.close()  # the mapped arrays keep what they need
+            self._file.flush()
+            self._mapped = np.memmap(self._file, np.uint8, "r")
+            self._file.close()  # what is mapped keeps what it needs
 
-    def _keep(self, array: NDArray[Any]) -> NDArray[Any]:
+    def _keep(self, array: NDArray[Any]) -> _Kept:
         self._bytes += array.nbytes
+        array = np.ascontiguousarray(array)
         if self._where == "ram" or (self._where == "auto" and self._bytes <= RAM_LIMIT):
-            return np.require(array, requirements=["C", "W"])  # kernels only take what can be written to
+            return array
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="pixelwise-cache-")  # noqa: SIM115  gone with the process
-        start = self._file.seek(0, 2)
-        self._file.write(np.ascontiguousarray(array).tobytes())
-        self._file.flush()
-        # "c" for the same reason: can be written to, but the file would not change
-        return np.memmap(self._file, array.dtype, "c", start, array.shape)
+        start = self._file.seek(-(-self._file.tell() // _ALIGNED) * _ALIGNED)
+        self._file.write(array.data)
+        return _Place(start, array.dtype, array.shape)
 
 
 class Loader:

@@ -29,6 +29,7 @@ _AT_ONCE = 8
 _ZERO, _ONE, _EIGHT, _STEP = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(_BLOCK)
 _SECOND, _THIRD, _FOURTH = np.uint64(TABLE), np.uint64(2 * TABLE), np.uint64(3 * TABLE)
 _UNIT = np.uint32(1)
+_LABELS = "Array(u1, 1, 'C', readonly=True)"  # takes those that can be written to as well
 
 
 @intrinsic
@@ -98,7 +99,7 @@ def _count_runs(truth: Any, prediction: Any, counts: Any, start: Any, ends: Any,
     return start
 
 
-@kernel("void(u1[::1], u1[::1], u4[::1])")
+@kernel(f"void({_LABELS}, {_LABELS}, u4[::1])")
 def count(truth: Any, prediction: Any, counts: Any) -> None:
     """Add to `counts`, TABLES tables of TABLE, how often each pair 256 truth + prediction occurs."""
     size = np.uint64(truth.size)

@@ -77,7 +77,9 @@ class _Axis(NamedTuple):
     far: int
 
 
-class _Grid(NamedTuple):
+class _Axes(NamedTuple):
+    """Where output pixels lie between low-resolution ones, on the logits' device."""
+
     rows: _Axis
     columns: _Axis
     size: Size
@@ -112,12 +114,12 @@ def confident_labels(
 def _labels(
     low: Tensor, size: Size, span: Size, temperatures: Sequence[float] | None
 ) -> tuple[Tensor, Tensor]:
-    grid = _grid(low, span, size)
+    axes = _axes(low, span, size)
     out = torch.empty((len(low), *size), dtype=torch.uint8, device=low.device)
     confidence = torch.empty(out.shape if temperatures else (0,), device=low.device)
     sharpness = 1 / torch.tensor(temperatures or [1.0], device=low.device)
     _kernels().labels[_pixels(out)](
-        low, *low.stride(), *grid.tables, sharpness, out, confidence, low.shape[1], *size,
+        low, *low.stride(), *axes.tables, sharpness, out, confidence, low.shape[1], *size,
         CONFIDENT=temperatures is not None, BLOCK=BLOCK,
     )  # fmt: skip
     return out, confidence
@@ -133,16 +135,16 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, low: Tensor, truth: Truth, span: Size) -> tuple[Tensor, ...]:
         size, classes = (truth.labels.shape[1], truth.labels.shape[2]), low.shape[1]
-        grid = _grid(low, span, size)
+        axes = _axes(low, span, size)
         lse = torch.empty(truth.labels.shape, device=low.device)
         programs = _pixels(lse)
         parts = torch.zeros((*reversed(programs), 2 + 3 * classes), device=low.device)
         _kernels().sums[programs](
-            low, *low.stride(), *grid.tables, truth.labels, truth.weights, truth.smoothing, lse, parts, classes, *size,
+            low, *low.stride(), *axes.tables, truth.labels, truth.weights, truth.smoothing, lse, parts, classes, *size,
             OVERLAPS=truth.overlaps, BLOCK=BLOCK,
         )  # fmt: skip
         ctx.save_for_backward(low, lse)
-        ctx.truth, ctx.grid = truth, grid
+        ctx.truth, ctx.axes = truth, axes
         total = parts.double().sum((0, 1)).float()
         entropy, weight = total[0], total[1]
         predicted, hits, pixels = total[2:].reshape(3, classes)
@@ -153,21 +155,21 @@ class _Sums(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         low, lse = ctx.saved_tensors
-        truth, grid = ctx.truth, ctx.grid
+        truth, axes = ctx.truth, ctx.axes
         classes = low.shape[1]
         slopes = torch.stack([upstream[2], upstream[3]]).float().contiguous()
         mean = torch.empty_like(lse if truth.overlaps else lse[:0])
         if truth.overlaps:
             _kernels().means[_pixels(lse)](
-                low, *low.stride(), *grid.tables, truth.labels, lse, slopes, mean, classes, *grid.size, BLOCK=BLOCK
+                low, *low.stride(), *axes.tables, truth.labels, lse, slopes, mean, classes, *axes.size, BLOCK=BLOCK
             )  # fmt: skip
         out = torch.empty(low.shape, device=low.device)
         block = BLOCK // 8
         programs = (_parts(low.shape[2] * low.shape[3], block), _parts(classes, _CLASSES), len(low))
         _kernels().gradient[programs](
-            low, *low.stride(), *grid.tables, grid.rows.reach, grid.columns.reach, grid.rows.far, grid.columns.far,
+            low, *low.stride(), *axes.tables, axes.rows.reach, axes.columns.reach, axes.rows.far, axes.columns.far,
             truth.labels, truth.weights * upstream[0], truth.smoothing, lse, slopes, mean, out, classes,
-            *low.shape[2:], *grid.size, OVERLAPS=truth.overlaps, BLOCK=block, CLASSES=_CLASSES,
+            *low.shape[2:], *axes.size, OVERLAPS=truth.overlaps, BLOCK=block, CLASSES=_CLASSES,
         )  # fmt: skip
         return out.to(low.dtype), None, None
 
@@ -187,9 +189,9 @@ def _parts(count: int, size: int) -> int:
     return -(-count // size)
 
 
-def _grid(low: Tensor, span: Size, size: Size) -> _Grid:
+def _axes(low: Tensor, span: Size, size: Size) -> _Axes:
     rows, columns = (_axis(low.shape[2 + axis], span[axis], size[axis], str(low.device)) for axis in (0, 1))
-    return _Grid(rows, columns, size)
+    return _Axes(rows, columns, size)
 
 
 @lru_cache(maxsize=128)

@@ -114,8 +114,8 @@ def softmax(z: Any, line: Any) -> None:
 
 @njit(fastmath={"contract"})
 def _add_entropy_gradient(
-    z: Any, total: Any, seen: Any, weight: Any, slots: Any, smoothing: Any, share: Any, up: Any, down: Any
-) -> None:  # fmt: skip
+    z: Any, total: Any, seen: Any, weight: Any, smoothing: Any, share: Any, up: Any, down: Any
+) -> None:
     """From exponentials z of logits and their sums (used up): the gradient of the weighted cross-entropies.
 
     It is added to the two low-resolution rows, of which the second has this share.
@@ -249,6 +249,7 @@ def gradient(
     z = np.empty((classes, TILE), np.float32)
     up = np.empty((classes, TILE), np.float32)
     down = np.empty((classes, TILE), np.float32)
+    unused = np.empty((0, TILE), np.float32)
     common = np.empty(TILE, np.float32)
     counted = np.empty(TILE, np.float32)
     own = np.empty(TILE, np.float32)
@@ -289,9 +290,10 @@ def gradient(
             labels_of(labels, y, places, tile, slots, weights, seen, weight)
             if fused:
                 tile_sums(
-                    z, seen, weight, slots, smoothing, False, largest, total, target, line, entropy, weighed, up, out
+                    z, seen, weight, slots, smoothing, False, largest, total, target, line, entropy, weighed,
+                    unused, out,
                 )  # fmt: skip
-                _add_entropy_gradient(z, total, seen, weight, slots, smoothing, share, up, down)
+                _add_entropy_gradient(z, total, seen, weight, smoothing, share, up, down)
             else:
                 softmax(z, lse[y, tile])
                 tile_gradient(z, seen, weight, slots, smoothing, overlaps, upstream, common, counted, own)

@@ -2,17 +2,23 @@
 
 A module of kernels decorates its functions with `kernel`, so importing it compiles them, or loads them from
 numba's cache on disk, beside the module or in the user's own folder. `load` imports such a module.
+
+numba takes machine code from there as long as the kernel's own file is the same, whatever has become of functions
+that the kernel calls in other files. So `kernel` puts a digest of all those files into the name it is found by.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import importlib
+import re
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -22,6 +28,8 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
+_NATIVE = re.compile(rb"^\s*(?:from|import) (?:numba|llvmlite|pixelwise\.ops\.native)\b", re.MULTILINE)
+_KEPT = 7 * 24 * 3600.0  # seconds that code of other sources stays: installations may share a folder
 _CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -55,13 +63,44 @@ def kernel(
     from numba import njit
 
     def compile_now(function: Function) -> Function:
+        function.__qualname__ = f"{function.__qualname__}.{_digest()}"  # which names numba's files
         try:
-            compiled: Function = njit(signature, nogil=True, cache=True, fastmath=fastmath)(function)
+            compiled: Any = njit(signature, nogil=True, cache=True, fastmath=fastmath)(function)
         except (RuntimeError, OSError):  # no folder that the cache can be written to
             compiled = njit(signature, nogil=True, fastmath=fastmath)(function)
-        return compiled
+        if compiled.stats.cache_path is not None and compiled.stats.cache_misses:
+            _forget(Path(compiled.stats.cache_path), function.__module__.rpartition(".")[2])
+        result: Function = compiled
+        return result
 
     return compile_now
+
+
+def sources() -> list[Path]:
+    """The files that kernels are made of: those of this folder that import numba, or this module by name."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return [file for file in files if _NATIVE.search(file.read_bytes())]
+
+
+@cache
+def _digest() -> str:
+    from pixelwise import __version__
+
+    content = hashlib.sha256(__version__.encode())
+    for file in sources():
+        content.update(file.read_bytes())
+    return content.hexdigest()[:16]
+
+
+def _forget(folder: Path, module: str) -> None:
+    """Remove a module's machine code of other sources, of which each edit and each upgrade leaves some.
+
+    A process that wants a file at this very moment compiles instead.
+    """
+    for file in folder.glob(f"{module}.*.nb[ci]"):
+        with suppress(OSError):  # another process removes it too, or it is not ours
+            if _digest() not in file.name and time.time() - file.stat().st_mtime > _KEPT:
+                file.unlink()
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from numba import njit
 
 from pixelwise.ops.native import kernel
 
-_TYPES = ("u1", "u2", "f4")  # of images
+# readonly: arrays that can be written to are taken as well
+_IMAGES = [f"Array({dtype}, 3, 'C', readonly=True)" for dtype in ("u1", "u2", "f4")]
+_LABELS = "Array(u1, 2, 'C', readonly=True)"
 _OUTSIDE = 255
 _HALF, _ZERO = np.float32(0.5), np.float32(0)
 _USUAL = 3  # bands
@@ -56,7 +58,7 @@ def _across(
 
 
 @kernel(
-    [f"void({t}[:,:,::1], u1[:,::1], f8[::1], f4[:,::1], f4[:,:,::1], u1[:,::1], i8, i8)" for t in _TYPES]
+    [f"void({image}, {_LABELS}, f8[::1], f4[:,::1], f4[:,:,::1], u1[:,::1], i8, i8)" for image in _IMAGES]
 )
 def upright(
     image: Any, labels: Any, place: Any, color: Any, out: Any, truth: Any, start: Any, stop: Any
@@ -91,7 +93,7 @@ def upright(
 
 
 @kernel(
-    [f"void({t}[:,:,::1], u1[:,::1], f4[::1], f4[:,::1], f4[:,:,::1], u1[:,::1], i8, i8)" for t in _TYPES]
+    [f"void({image}, {_LABELS}, f4[::1], f4[:,::1], f4[:,:,::1], u1[:,::1], i8, i8)" for image in _IMAGES]
 )
 def turned(
     image: Any, labels: Any, place: Any, color: Any, out: Any, truth: Any, start: Any, stop: Any
