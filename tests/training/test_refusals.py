@@ -37,6 +37,12 @@ def test_unknown_networks_are_refused_before_the_data_are_read():
     assert pw.TrainOptions(encoder="timm:anything").encoder == "timm:anything"
 
 
+@pytest.mark.parametrize("size", [(256, 10**400), (0, 256)])
+def test_sizes_beyond_all_bounds(size):
+    with pytest.raises(OptionError, match="size is"):
+        pw.TrainOptions(size=size)
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:99"])
 def test_devices_that_are_not_there(name):
     with pytest.raises(OptionError, match="device"):

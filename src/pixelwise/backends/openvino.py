@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pixelwise.backends.folded import fold_doublings
 from pixelwise.backends.interfaces import LowResolution, Precision, translated
 from pixelwise.errors import MissingExtraError
 from pixelwise.models.segmenter import Segmenter
@@ -110,6 +111,7 @@ def _converted(runtime: Any, model: Segmenter) -> Any:
     example = model.frame.framed(torch.zeros(1, model.bands, edge, edge))
     shape = runtime.PartialShape([-1, model.bands, -1, -1])
     core = LowResolution(model, plain=True).eval()
+    fold_doublings(core)
     with torch.no_grad(), warnings.catch_warnings():
         # of torch's tracer: each size is computed from the image's, not frozen
         warnings.simplefilter("ignore")

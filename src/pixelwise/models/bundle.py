@@ -30,6 +30,7 @@ from pixelwise.types import ClassSpec, Normalization
 
 KEY = "pixelwise"
 VERSION = 1
+_REMEDY = "save the model again with pixelwise; a bundle is not edited by hand"
 FILE_NAME = "model.safetensors"
 
 
@@ -187,12 +188,16 @@ def load_network(path: str | Path) -> Network:
             options=options,
         )
     except OptionError as error:
-        raise BundleError(f"describes a network that cannot be built: {error.found}", file=path) from error
+        raise BundleError(
+            f"describes a network that cannot be built: {error.found}", file=path, remedy=_REMEDY
+        ) from error
     _fill_weights(path, model, tensors)
     fitted = document.facts.calibration
     if fitted is not None and len(fitted.each(len(model.classes))) != len(model.classes):
         raise BundleError(
-            f"has {len(fitted.temperatures)} temperatures for {len(model.classes)} classes", file=path
+            f"has {len(fitted.temperatures)} temperatures for {len(model.classes)} classes",
+            file=path,
+            remedy=_REMEDY,
         )
     model.facts, model.digest = document.facts, document.sha256
     return model.eval()
@@ -268,7 +273,7 @@ def _parse(path: Path, text: str, tensors: dict[str, Tensor]) -> _Document:
         raise BundleError(
             f"its description is wrong at {place}: {first['msg']}",
             file=path,
-            remedy="save the model again with pixelwise; a bundle is not edited by hand",
+            remedy=_REMEDY,
         ) from error
 
 

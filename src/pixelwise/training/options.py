@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -123,5 +122,5 @@ class TrainOptions:
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
-    if not math.isfinite(value) or not low <= value <= high:
+    if not low <= value <= high:  # nor is one that is not a number
         raise OptionError(f"{name} is {value}", remedy=f"give a number from {low} to {high}")

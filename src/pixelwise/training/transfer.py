@@ -10,7 +10,6 @@ departures: all stages thaw at once, and the rate halves from one stage to the n
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,7 +61,7 @@ class TransferOptions:
             raise OptionError(
                 f"transfer.unfreeze is {self.unfreeze}", remedy="give a share of the run, 0 to 1"
             )
-        if not math.isfinite(self.encoder_lr) or not 0 < self.encoder_lr <= 100:
+        if not 0 < self.encoder_lr <= 100:
             raise OptionError(
                 f"transfer.encoder_lr is {self.encoder_lr}", remedy="give a factor above 0, at most 100"
             )

@@ -1,0 +1,67 @@
+"""A doubling folded into the convolution behind it, for runtimes that are quick at transposed convolutions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.models.decoders.unet import UpBlock
+
+
+def fold_doublings(model: nn.Module) -> None:
+    """Replace every block of a U-Net that allows it, in place."""
+    for part in list(model.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, UpBlock) and _foldable(child):
+                setattr(part, name, FoldedUpBlock(child))
+
+
+class FoldedUpBlock(nn.Module):
+    """An `UpBlock` for prediction that never makes the doubled map nor joins it with the encoder's.
+
+    A 3 x 3 convolution after doubling by nearest neighbour sees each value of the small map through one or two of its
+    rows and columns, and is a transposed convolution of 4 x 4 and stride 2 with 4/9 of the multiply-adds. What it sees
+    of the encoder's map is a convolution of its own; the two are added up. Same function, other rounding.
+    """
+
+    def __init__(self, block: UpBlock) -> None:
+        super().__init__()
+        first, *others = block.convolutions.children()
+        convolution, *norm, self.relu = first.children()
+        assert isinstance(convolution, nn.Conv2d)
+        self.norm = norm[0] if norm else nn.Identity()
+        inputs, weight = block.upsample.channels, convolution.weight.detach()
+        outputs, skip = len(weight), weight.shape[1] - inputs
+        self.enlarge = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
+        self.beside = nn.Conv2d(skip, outputs, 3, padding=1, bias=False) if skip else None
+        bias = torch.zeros(outputs) if convolution.bias is None else convolution.bias.detach()
+        self.enlarge.weight = _fixed(_spread(_spread(weight[:, :inputs], 2), 3).transpose(0, 1))
+        self.enlarge.bias = _fixed(bias)
+        if self.beside is not None:
+            self.beside.weight = _fixed(weight[:, inputs:])
+        self.others = nn.Sequential(*others)
+        self.weigh = block.weigh
+
+    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        """[N, inputs, H, W] and [N, skip, 2 H, 2 W] to [N, outputs, 2 H, 2 W]."""
+        x = self.enlarge(x)
+        if self.beside is not None:
+            x = x + self.beside(skip)
+        weighed: Tensor = self.weigh(self.others(self.relu(self.norm(x))))
+        return weighed
+
+
+def _foldable(block: UpBlock) -> bool:
+    convolution: nn.Conv2d = block.convolutions[0][0]  # type: ignore[index]  # a ConvNormAct
+    same = convolution.kernel_size == (3, 3) and convolution.padding == (1, 1)
+    return same and block.upsample.mode == "nearest" and not block.crop.pixels
+
+
+def _spread(weight: Tensor, axis: int) -> Tensor:
+    """Along one axis: the three weights of a convolution as the four of a transposed one over the undoubled map."""
+    before, here, after = weight.unbind(axis)
+    return torch.stack([after, here + after, before + here, before], axis)
+
+
+def _fixed(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.contiguous(), requires_grad=False)
