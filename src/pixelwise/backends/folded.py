@@ -27,8 +27,8 @@ class FoldedUpBlock(nn.Module):
     def __init__(self, block: UpBlock) -> None:
         super().__init__()
         first, *others = block.convolutions.children()
-        convolution, *norm, self.relu = first.children()
-        assert isinstance(convolution, nn.Conv2d)
+        convolution = _first(block)
+        _, *norm, self.relu = first.children()
         self.norm = norm[0] if norm else nn.Identity()
         inputs, weight = block.upsample.channels, convolution.weight.detach()
         outputs, skip = len(weight), weight.shape[1] - inputs
@@ -52,9 +52,14 @@ class FoldedUpBlock(nn.Module):
 
 
 def _foldable(block: UpBlock) -> bool:
-    convolution: nn.Conv2d = block.convolutions[0][0]  # type: ignore[index]  # a ConvNormAct
+    convolution = _first(block)
     same = convolution.kernel_size == (3, 3) and convolution.padding == (1, 1)
     return same and block.upsample.mode == "nearest" and not block.crop.pixels
+
+
+def _first(block: UpBlock) -> nn.Conv2d:
+    convolution: nn.Conv2d = block.convolutions[0][0]  # type: ignore[index]  # of a ConvNormAct
+    return convolution
 
 
 def _spread(weight: Tensor, axis: int) -> Tensor:
