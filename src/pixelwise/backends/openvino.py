@@ -1,7 +1,7 @@
 """OpenVINO, Intel's inference runtime for processors: the only door to it.
 
-https://docs.openvino.ai. The network is converted from torch as it is, for any size; batch normalisation is folded
-and weights are laid out when it is compiled, a few seconds in all.
+https://docs.openvino.ai. The network is converted from torch for any size, a U-Net's doublings folded; batch
+normalisation is folded and weights are laid out when it is compiled, a few seconds in all.
 """
 
 from __future__ import annotations
