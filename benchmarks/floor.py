@@ -190,7 +190,7 @@ def measure(model: str, size: tuple[int, int], batch: int, what: str, pipe: Conn
 
         torch.manual_seed(0)
         net = pw.build(model, encoder="resnet18", classes=CLASSES).eval()
-        engine = open_engine(net, ENGINE, precision="bfloat16")
+        engine = open_engine(net, ENGINE, precision="bfloat16", alike=lambda: True)
         pixels = np.random.default_rng(0).integers(0, 256, (batch, *size, 3), dtype=np.uint8)
         work = lambda: engine.batch(pixels)  # noqa: E731
     for _ in range(2):

@@ -37,7 +37,7 @@ def searches(monkeypatch):
     """The engines that each search was to try; all end with the eager one."""
     tried = []
 
-    def found(model, image, precision, names, say):
+    def found(model, image, precision, names, say, alike):
         tried.append(names)
         return Running(model, precision), {"engine": "eager"}
 

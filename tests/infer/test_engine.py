@@ -56,6 +56,31 @@ def test_openvino_gives_the_labels_of_the_network_at_any_size(model, encoder, op
         assert equal.mean() > 0.999 if model == "segnet" else equal.all()
 
 
+def test_openvino_prepares_for_the_one_size_and_takes_others_all_the_same():
+    pytest.importorskip("openvino")
+    built, asked = network(), []
+    running = open_engine(built, "openvino", precision="float32", alike=lambda: asked.append(1) or True)
+    assert not asked
+    shapes = []
+    for size in ((45, 70), (45, 70), (64, 33), (45, 70)):
+        image = picture(*size)
+        clear = away_from_ties(built, image)
+        np.testing.assert_array_equal(running(image)[clear], pw.predict(built, image)[clear])
+        (request,) = running.backend._requests.values()  # weights are held once
+        shapes.append(request.get_compiled_model().input().partial_shape.is_static)
+    assert shapes == [True, True, False, False]
+    assert len(asked) == 1
+
+
+def test_openvino_prepared_beforehand_is_for_any_size():
+    pytest.importorskip("openvino")
+    running = open_engine(network(), "openvino", precision="float32", alike=lambda: True)
+    running.prepare("uint8")
+    running(picture())
+    (request,) = running.backend._requests.values()
+    assert not request.get_compiled_model().input().partial_shape.is_static
+
+
 def test_openvino_reports_to_nobody():
     code = (
         "import sys, pixelwise as pw\n"

@@ -144,14 +144,16 @@ class Auto:
         known = decisions.known().get(key)
         if known is not None:
             try:
-                engine = open_engine(self.model, known["engine"], precision=self.precision)
+                engine = open_engine(
+                    self.model, known["engine"], precision=self.precision, alike=self.alike
+                )
             except PixelwiseError:
                 pass  # what was there then is not there now
             else:
                 self.say(f"engine {known['engine']}, as timed before: {decisions.file()}")
                 return engine
         self.say(f"about {seconds:.0f} s of work: looking for the quickest engine")
-        engine, decision = fastest(self.model, image, self.precision, names, self.say)
+        engine, decision = fastest(self.model, image, self.precision, names, self.say, self.alike)
         self.say(f"going on with {decision['engine']}")
         decisions.remember(key, decision)
         return engine
@@ -180,12 +182,13 @@ def open_engine(
 
     Args:
         model: A network with its classes and its preprocessing.
-        name: `eager` starts at once; `openvino` takes seconds to prepare and then any size; `compiled` and
-            `onnxruntime` prepare each size of image; `auto` decides by timing.
+        name: `eager` starts at once; `openvino` takes seconds to prepare; `compiled` and `onnxruntime` prepare each
+            size of image; `auto` decides by timing.
         images: For `auto`: how many there are to be mapped.
         precision: As for `predict`.
         say: Called with what `auto` finds.
-        alike: For `auto`: whether all of them have one size, asked before engines that prepare each size are tried.
+        alike: Whether all of them have one size, asked once that matters: `openvino` prepares for that size alone, and
+            `auto` tries engines that prepare each size.
 
     Raises:
         OptionError: an unknown name, or a network that the backend cannot run; what prepares each size says so with
@@ -200,8 +203,9 @@ def open_engine(
         return Running(model, chosen)
     if name == "onnxruntime":
         return Running(model, "float32", onnx.OnnxRuntime(model))
-    backend = openvino.OpenVino if name == "openvino" else compiled.Compiled
-    return Running(model, chosen, backend(model, chosen))
+    if name == "compiled":
+        return Running(model, chosen, compiled.Compiled(model, chosen))
+    return Running(model, chosen, openvino.OpenVino(model, chosen, alike))
 
 
 def fastest(
@@ -210,6 +214,7 @@ def fastest(
     precision: Precision,
     names: list[str],
     say: Callable[[str], None],
+    alike: Callable[[], bool] = lambda: False,
 ) -> tuple[Engine, dict[str, Any]]:
     """The quickest engine on `image` whose labels agree with the eager ones, and the figures it was chosen by."""
     began = time.monotonic()
@@ -226,7 +231,7 @@ def fastest(
         try:
             if time.monotonic() - began > SEARCH:
                 raise OptionError(f"not tried, after {SEARCH:.0f} s of looking")
-            engine = open_engine(model, name, precision=precision)
+            engine = open_engine(model, name, precision=precision, alike=alike)
             found, seconds = _timed(engine, image)
         except PixelwiseError as error:
             decision["left out"][name] = error.found
