@@ -69,7 +69,7 @@ OPTIONS = {  # as mobilenet_imagenet@camvid_full of recipes/course, shorter, and
     "network": {"decoder_channels": [128, 64, 48, 32]},
     "batch": 4,
     "coarse": 0.75,
-    "optim": {"lr": 1e-3},
+    "optim": {"method": "muon", "lr": 1e-3},
     "loss": {"overlap_weight": 0.0, "class_weights": "none"},
     "augment": {"flip": True, "scale": [0.75, 1.5], "color": 0.2},
     "transfer": {"strategy": "full", "encoder_lr": 0.3},

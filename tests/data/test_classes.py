@@ -185,6 +185,7 @@ def test_classes_without_colors_get_distinct_ones() -> None:
     ("classes: a", "not a list", "write for instance"),
     ("{classes: [a, b], values: {0: a, 1: c}}", "maps 1 to 'c'", "the classes are: a, b"),
     ("{classes: [roof, b], values: {0: rof}}", "maps 0 to 'rof'", "did you mean 'roof'"),
+    ("{classes: [a, b], values: {0: []}}", "maps 0 to []", "the classes are: a, b"),
     ("{classes: [a, b], values: {x: a}}", "values holds 'x'", "whole numbers"),
     ("{classes: [a, b], values: {0: a, 0: b}}", "key '0' is given 2 times", "keep one"),
     ("{classes: [a, b], ignore: [1]}", "value 1 is class 'b' and is in ignore", "values: "),

@@ -136,7 +136,7 @@ def _values(entries: Any, index: Mapping[str, int]) -> tuple[dict[int, int] | No
     values: dict[int, int] = {}
     colors: dict[int, int] = {}
     for key, name in entries.items():
-        if name not in index:
+        if not isinstance(name, str) or name not in index:
             close = difflib.get_close_matches(str(name), index, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise ClassesError(
