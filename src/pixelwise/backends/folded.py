@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pixelwise.backends.quantized import hand_on_range
 from pixelwise.models.decoders.unet import UpBlock
 
 
@@ -39,6 +40,7 @@ class FoldedUpBlock(nn.Module):
         self.enlarge.bias = _fixed(bias)
         if self.beside is not None:
             self.beside.weight = _fixed(weight[:, inputs:])
+        hand_on_range(convolution, self.enlarge, self.beside)
         self.others = nn.Sequential(*others)
         self.weigh = block.weigh
 

@@ -2,7 +2,8 @@
 
 https://docs.openvino.ai. The network is converted from torch for any size, a U-Net's doublings folded; batch
 normalisation is folded and weights are laid out when it is compiled, a few seconds in all. Where all images have one
-size it is compiled for that one, which is 3 to 10 % quicker; never for both, as each holds weights of its own.
+size it is compiled for that one, which is 3 to 10 % quicker; never for both, as each holds weights of its own. A model
+with ranges for integers computes the convolutions that have one in 8 bits.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +22,9 @@ from torch import Tensor
 
 from pixelwise.backends.folded import fold_doublings
 from pixelwise.backends.interfaces import LowResolution, Precision, translated
+from pixelwise.backends.quantized import Range, note_ranges, quantize_noted
 from pixelwise.errors import MissingExtraError
+from pixelwise.models.bundle import facts_of
 from pixelwise.models.segmenter import Segmenter
 
 BFLOAT16 = 0.46
@@ -64,7 +67,7 @@ class OpenVino:
         self._model = model
         self._failed = f"OpenVINO cannot run {model.name} on {model.encoder_name}"
         with translated(self._failed, line=-1):
-            self._graph = _converted(self._runtime, model)
+            self._graph = _converted(self._runtime, model, ranges_of(model, precision))
             able = self._runtime.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._requests: dict[str, Any] = {}
         self._alike = alike
@@ -131,12 +134,20 @@ class OpenVino:
         return runtime.Core().compile_model(steps.build(), "CPU", self._hints).create_infer_request()
 
 
-def _converted(runtime: Any, model: Segmenter) -> Any:
+def ranges_of(model: Segmenter, precision: Precision) -> dict[str, Range]:
+    """Of the convolutions that compute in integers: none where another precision is asked for than the bundle's."""
+    facts = facts_of(model)
+    return facts.quantization.ranges if facts.quantization and precision == facts.precision else {}
+
+
+def _converted(runtime: Any, model: Segmenter, ranges: Mapping[str, Range]) -> Any:
     edge = 2 * model.stride
     example = model.frame.framed(torch.zeros(1, model.bands, edge, edge))
     shape = runtime.PartialShape([-1, model.bands, -1, -1])
     core = LowResolution(model, plain=True).eval()
+    note_ranges(core.model, ranges)
     fold_doublings(core)
+    quantize_noted(core)
     with torch.no_grad(), warnings.catch_warnings():
         # of torch's tracer: each size is computed from the image's, not frozen
         warnings.simplefilter("ignore")

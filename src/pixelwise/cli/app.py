@@ -17,6 +17,7 @@ from pixelwise.cli import (
     leaks,
     maps,
     networks,
+    quantize,
     review,
     runs,
     score,
@@ -41,6 +42,9 @@ app.command("train", short_help="Train a network and write a run folder.")(runs.
 app.command("evaluate", short_help="Score a model on a dataset: scores.json and a report.")(runs.evaluate)
 app.command("calibrate", short_help="Make the probabilities of a model mean what they say.")(
     calibrate.calibrate
+)
+app.command("quantize", short_help="Let a model predict in 8-bit integers, and say what that changes.")(
+    quantize.quantize
 )
 app.command("compare", short_help="Say whether one model is better, by how much, how sure.")(compare.compare)
 app.command("predict")(maps.predict)

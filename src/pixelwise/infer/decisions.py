@@ -21,7 +21,7 @@ import torch
 from pixelwise.backends.interfaces import Precision
 from pixelwise.errors import PixelwiseError
 from pixelwise.files import write_text
-from pixelwise.models.bundle import weights_digest
+from pixelwise.models.bundle import facts_of, weights_digest
 from pixelwise.models.download import cache_folder
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.types import Image
@@ -50,6 +50,7 @@ def key_of(model: Segmenter, precision: Precision, image: Image, names: Sequence
         repr(model.normalization),
         weights_digest(model),  # not the bundle's: weights may have changed since they were read
         precision,
+        repr(facts_of(model).quantization),
         image.dtype.name,
         str(image.shape),
         *names,

@@ -24,6 +24,7 @@ from pixelwise.files import write_bytes
 from pixelwise.models.calibration import Calibration
 from pixelwise.models.fingerprint import Fingerprint
 from pixelwise.models.network import Network, TaskName
+from pixelwise.models.quantization import Quantization
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.tasks import TASKS, build_task
 from pixelwise.types import ClassSpec, Normalization
@@ -61,6 +62,7 @@ class BundleFacts(_Closed):
         table: How mask values map to classes, for `ClassTable.from_dict`.
         pixel_size, tile_plan: Always None: places in the format that nothing fills.
         calibration: Temperatures that make its probabilities say how often it is right.
+        quantization: Which convolutions may compute in 8-bit integers, where an engine can.
         fingerprint: What the training images looked like, for the shift alarm.
         training: Summary of the training run.
         licence: Licence of the weights, as their maker states it.
@@ -73,6 +75,7 @@ class BundleFacts(_Closed):
     pixel_size: float | None = None
     tile_plan: None = None
     calibration: Calibration | None = None
+    quantization: Quantization | None = None
     fingerprint: Fingerprint | None = None
     training: TrainingSummary | None = None
     licence: str = "unstated"
@@ -198,6 +201,13 @@ def load_network(path: str | Path) -> Network:
             f"has {len(fitted.temperatures)} temperatures for {len(model.classes)} classes",
             file=path,
             remedy=_REMEDY,
+        )
+    strange = set(document.facts.quantization.ranges if document.facts.quantization else ()) - {
+        name for name, _ in model.named_modules()
+    }
+    if strange:
+        raise BundleError(
+            f"has ranges for {min(strange)!r}, which the network does not have", file=path, remedy=_REMEDY
         )
     model.facts, model.digest = document.facts, document.sha256
     return model.eval()

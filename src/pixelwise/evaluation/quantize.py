@@ -1,0 +1,170 @@
+"""A model made ready for 8-bit integers: ranges measured on images, and what integers do to its labels.
+
+Ranges are taken of the input of every convolution but the first, which sees the image, the last one, which says the
+class, and those of maps of one pixel, which cost nothing. They are the means over images of the lowest and of the
+highest value, so that one odd image does not make the steps coarse for all; what lies beyond is cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelwise.backends.openvino import OpenVino
+from pixelwise.backends.quantized import Range, quantizable
+from pixelwise.data.dataset import Split
+from pixelwise.data.groups import find_groups
+from pixelwise.errors import OptionError
+from pixelwise.evaluation.answers import Progress, answers
+from pixelwise.evaluation.checks import check_split
+from pixelwise.evaluation.comparison import Comparison, compare_runs
+from pixelwise.infer.predictor import Running
+from pixelwise.metrics import ScoreCounter
+from pixelwise.models.bundle import facts_of
+from pixelwise.models.quantization import Quantization
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.types import Image, Labels
+
+IMAGES = 64  # that ranges are measured on
+
+
+class Quantized(NamedTuple):
+    """What goes into a bundle, and the scores without integers (first) and with them (second)."""
+
+    quantization: Quantization
+    comparison: Comparison
+
+
+def quantized(
+    model: Segmenter,
+    measured: Split,
+    judged: Split,
+    *,
+    images: int = IMAGES,
+    progress: Progress | None = None,
+) -> Quantized:
+    """Measure ranges on one split, and what integers do to the labels of another.
+
+    Args:
+        model: Stays as it is.
+        measured: Images like those to come; those it learnt from will do.
+        judged: Images with labels, which it did not learn from.
+        images: How many to measure ranges on, at most; evenly spaced.
+        progress: Called with the images done and their number.
+
+    Raises:
+        LayoutError, ClassesError, DataError: a split does not suit the model, or is empty.
+        MissingExtraError: OpenVINO is not installed.
+        OptionError: no convolution is suited, or OpenVINO cannot run the network.
+    """
+    check_split(model, measured)
+    check_split(model, judged)
+    chosen = measured.evenly(images)
+
+    def after(images: int) -> Progress | None:
+        return progress and (lambda done, _: progress(images + done, len(chosen) + len(judged)))
+
+    ranges = input_ranges(model, chosen, progress=after(0))
+    found = Quantization(
+        ranges=ranges,
+        split=measured.name,
+        images=len(chosen),
+        judged_split=judged.name,
+        judged_images=len(judged),
+        agreement=0,
+        mean_iou=(0, 0),
+    )
+    plain = Running(model)
+    with _knowing(model, found):
+        engine = Running(model, plain.precision, OpenVino(model, plain.precision))
+
+    def ask(group: Sequence[Image]) -> Sequence[tuple[Labels, Labels]]:
+        return list(zip(plain.batch(group), engine.batch(group), strict=True))
+
+    names = [spec.name for spec in model.classes]
+    counters = ScoreCounter(names), ScoreCounter(names)
+    same = pixels = 0
+    for answer in answers(model, judged, lambda index: _pair(judged, index), ask, after(len(chosen))):
+        for counter, labels in zip(counters, answer.said, strict=True):
+            counter.add(answer.truth, labels)
+        same += int((answer.said[0] == answer.said[1]).sum())
+        pixels += answer.truth.size
+    scores = [counter.scores() for counter in counters]
+    comparison = compare_runs(scores[:1], scores[1:], find_groups(judged))
+    told = {
+        "agreement": same / pixels,
+        "mean_iou": (comparison.mean_iou.first, comparison.mean_iou.second),
+    }
+    return Quantized(found.model_copy(update=told), comparison)
+
+
+def input_ranges(model: Segmenter, split: Split, *, progress: Progress | None = None) -> dict[str, Range]:
+    """The range of what each convolution takes, over the images of a split, by the convolution's name.
+
+    Raises:
+        DataError: an image does not suit the model.
+        OptionError: no convolution is suited.
+    """
+    running, seen = Running(model, "float32"), dict[str, list[Range]]()
+
+    def ask(group: Sequence[Image]) -> Sequence[Labels]:
+        return list(running.batch(group))
+
+    with _watched(quantizable(model, without=[model.head]), seen):
+        for _ in answers(model, split, lambda index: _pair(split, index), ask, progress):
+            pass
+    order = list(seen)  # of computation
+    found = {name: _mean(seen[name]) for name in order[1:] if seen[name]}
+    if not found:
+        raise OptionError(
+            f"{model.name} on {model.encoder_name} has no convolution that integers suit",
+            remedy="use the model as it is",
+        )
+    return found
+
+
+def _pair(split: Split, index: int) -> tuple[Image, Labels]:
+    sample = split[index]
+    return sample.image, sample.labels
+
+
+def _mean(ranges: Sequence[Range]) -> Range:
+    low, high = np.array(ranges, np.float64).mean(axis=0).tolist()
+    return low, high
+
+
+@contextmanager
+def _watched(parts: dict[str, nn.Module], seen: dict[str, list[Range]]) -> Iterator[None]:
+    """Note the range of each image that each part takes, in the order of computation."""
+
+    def watcher(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def watch(part: nn.Module, given: tuple[Tensor, ...]) -> None:
+            noted = seen.setdefault(name, [])
+            if given[0].shape[-2:].numel() > 1:
+                low, high = torch.aminmax(given[0].flatten(1), dim=1)
+                noted += zip(low.tolist(), high.tolist(), strict=True)
+
+        return watch
+
+    handles = [part.register_forward_pre_hook(watcher(name)) for name, part in parts.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _knowing(model: Segmenter, found: Quantization) -> Iterator[None]:
+    """Let the model have ranges for as long as an engine is made of it."""
+    before = model.facts
+    model.facts = facts_of(model).model_copy(update={"quantization": found})
+    try:
+        yield
+    finally:
+        model.facts = before
