@@ -50,7 +50,7 @@ _FEW = ("smp float32", "smp bfloat16", "smp openvino", "pixelwise eager", "pixel
 BENCHES = {
     "machine": Bench("what the machine can do at best: matrix products and copies"),
     "inference": Bench(
-        "pixels to labels, against smp in seven settings",
+        "pixels to labels, against smp in eight settings",
         ("--rounds", "2", "--batches", "1", "--contenders", *_FEW),
     ),
     "train_step": Bench("a training step, against smp", ("--rounds", "2")),

@@ -3,9 +3,11 @@
 U-Net and DeepLab v3+ on ResNet18, 11 classes, 512 x 512, batch 1 and 4. The peers run as their examples run them (eager
 float32) and at better settings: bfloat16 and channels last, torch.compile with frozen weights, OpenVINO, ONNX
 Runtime; with normalisation before and argmax after the network, as their users write them, and (`whole`) with both
-inside of what is compiled. Contenders alternate, each in a process of its own; medians over the rounds. The peers'
-weights are loaded into our network; where the definitions agree (U-Net) the logits have to, and how many labels
-are those of the first contender is stored. The machine's own peak is measured in the same run.
+inside of what is compiled. In 8-bit integers: ours after `pixelwise quantize`, the peer's whole graph after NNCF, with
+ranges from the very pixels; these are compared with the others and with each other.
+Contenders alternate, each in a process of its own; medians over the rounds. The peers' weights are loaded into our
+network; where the definitions agree (U-Net) the logits have to, and how many labels are those of the first contender
+is stored. The machine's own peak is measured in the same run.
 
     python benchmarks/inference.py --out benchmarks/results/inference.json
 """
@@ -42,6 +44,7 @@ PEERS = (
     "smp openvino whole",
     "smp onnxruntime",
 )
+INTEGERS = ("smp openvino integers", "pixelwise integers")
 OURS = ("pixelwise eager", "pixelwise openvino", "pixelwise compiled")
 MODELS = {"unet": "Unet", "deeplabv3plus": "DeepLabV3Plus"}
 
@@ -52,7 +55,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--batches", nargs="*", type=int, default=[1, 4])
-    parser.add_argument("--contenders", nargs="*", default=[*PEERS, *OURS])
+    parser.add_argument("--contenders", nargs="*", default=[*PEERS, *OURS, *INTEGERS])
     parser.add_argument("--out", type=Path, default=None)
     given = parser.parse_args()
     load = os.getloadavg()[0]
@@ -98,6 +101,7 @@ def row(model: str, batch: int, names: list[str], rounds: int) -> dict[str, Any]
     judge = labels[names[0]]
     best = min((ms for name, ms in times.items() if name in PEERS), default=0.0)
     ours = min((ms for name, ms in times.items() if name in OURS), default=0.0)
+    integers = times.get("pixelwise integers", 0.0)
     found = {
         "model": model,
         "batch": batch,
@@ -108,6 +112,10 @@ def row(model: str, batch: int, names: list[str], rounds: int) -> dict[str, Any]
         "ratio_to_float32": round(times.get("smp float32", 0.0) / ours, 2) if ours else None,
         "ratio_to_bfloat16": round(times.get("smp bfloat16", 0.0) / ours, 2) if ours else None,
         "ratio_to_best_peer": round(best / ours, 3) if ours else None,
+        "integers_to_best_peer": round(best / integers, 3) if integers else None,
+        "integers_to_integers": round(times.get("smp openvino integers", 0.0) / integers, 3)
+        if integers
+        else None,
     }
     print(json.dumps(found), flush=True)
     return found
@@ -122,7 +130,7 @@ def contend(name: str, model: str, batch: int, pipe: Connection) -> None:
     )  # flat areas, as in real images
     peer = peer_network(model)
     try:
-        run = ours(name, model, peer) if name in OURS else theirs(name, peer, batch)
+        run = ours(name, model, peer, pixels) if name.startswith("pixelwise") else theirs(name, peer, pixels)
         for _ in range(2):
             labels = run(pixels)
     except Exception as error:  # a contender that cannot run is reported and left out
@@ -139,8 +147,10 @@ def contend(name: str, model: str, batch: int, pipe: Connection) -> None:
         pipe.send(seconds)
 
 
-def ours(name: str, model: str, peer: torch.nn.Module) -> Callable[[np.ndarray], np.ndarray]:
-    """Our network with the peer's weights, by an engine."""
+def ours(
+    name: str, model: str, peer: torch.nn.Module, pixels: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Our network with the peer's weights, by an engine; in integers with ranges measured on `pixels`."""
     from pixelwise.infer.engine import open_engine
 
     normalization = pw.Normalization(MEAN, STD)
@@ -149,11 +159,27 @@ def ours(name: str, model: str, peer: torch.nn.Module) -> Callable[[np.ndarray],
     if len(state) != len(own):
         raise SystemExit(f"{len(own)} tensors against {len(state)}")
     net.load_state_dict({key: value for key, (_, value) in zip(own, state, strict=True)})
+    if name in INTEGERS:
+        net.facts, name = facts_with_ranges(net, pixels), "pixelwise openvino"
     engine = open_engine(net, name.split()[1], precision="bfloat16", alike=lambda: True)
     return lambda pixels: engine.batch(pixels)
 
 
-def theirs(name: str, net: torch.nn.Module, batch: int) -> Callable[[np.ndarray], np.ndarray]:
+def facts_with_ranges(net: Any, pixels: np.ndarray) -> Any:
+    """What a bundle says that `pixelwise quantize` has made; how many labels stay is not measured here."""
+    from pixelwise.evaluation.quantize import ranges_measured
+    from pixelwise.infer.predictor import Running
+    from pixelwise.models.bundle import BundleFacts
+    from pixelwise.models.quantization import Quantization
+
+    with ranges_measured(net) as ranges:
+        Running(net, "float32").batch(pixels)
+    places = {"split": "pixels", "images": len(pixels), "judged_split": "none", "judged_images": 1}
+    found = Quantization(ranges=ranges, **places, agreement=0, mean_iou=(0, 0))
+    return BundleFacts(precision="bfloat16", quantization=found)
+
+
+def theirs(name: str, net: torch.nn.Module, sample: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """The peer: pixels normalised and argmax taken by torch, or within what is compiled (`whole`)."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     last = torch.channels_last
@@ -191,23 +217,21 @@ def theirs(name: str, net: torch.nn.Module, batch: int) -> Callable[[np.ndarray]
                 return labels(frozen(ready(pixels).contiguous(memory_format=last)))
 
         return compiled
-    return runtime(name, net, batch, ready, labels)
+    return runtime(name, net, sample, ready, labels)
 
 
 def runtime(
     name: str,
     net: torch.nn.Module,
-    batch: int,
+    sample: np.ndarray,
     ready: Callable[[np.ndarray], torch.Tensor],
     labels: Callable[[torch.Tensor], np.ndarray],
 ) -> Callable[[np.ndarray], np.ndarray]:
     """The peer exported to ONNX and run by OpenVINO (bfloat16) or ONNX Runtime (float32), for this shape alone."""
     import io
 
-    whole = name.endswith("whole")
-    example = (
-        torch.zeros(batch, SIZE, SIZE, 3, dtype=torch.uint8) if whole else torch.zeros(batch, 3, SIZE, SIZE)
-    )
+    whole = name.endswith(("whole", "integers"))
+    example = torch.from_numpy(sample) if whole else torch.zeros(len(sample), 3, SIZE, SIZE)
     program = torch.onnx.export(Whole(net) if whole else net, (example,), dynamo=True, verbose=False)
     graph = program.model_proto.SerializeToString()
     if "openvino" in name:
@@ -220,7 +244,13 @@ def runtime(
             "ENABLE_CPU_PINNING": False,  # as ours: pinned threads were seen on one core
         }
         core = openvino.Core()
-        compiled = core.compile_model(core.read_model(io.BytesIO(graph)), "CPU", hints)
+        network = core.read_model(io.BytesIO(graph))
+        if name in INTEGERS:
+            os.environ["NNCF_CI"] = "1"  # report nothing: the processes that would do it take the cores
+            import nncf
+
+            network = nncf.quantize(network, nncf.Dataset([sample]), subset_size=1)
+        compiled = core.compile_model(network, "CPU", hints)
         request = compiled.create_infer_request()
         if whole:
             return lambda pixels: request.infer({0: pixels}, share_inputs=True, share_outputs=True)[0]

@@ -68,6 +68,9 @@ def _prediction(found: dict[str, Any]) -> Iterator[Line]:
             if row[f"ratio_to_{peer}"]:
                 against = "best peer" if peer == "best_peer" else f"smp {peer}"
                 yield Line("prediction", what, against, row[f"ratio_to_{peer}"], goal)
+        if row.get("integers_to_best_peer"):
+            yield Line("prediction", f"{what}, integers", "best peer", row["integers_to_best_peer"], 1.15)
+            yield Line("prediction", f"{what}, integers", "OpenVINO, NNCF", row["integers_to_integers"])
 
 
 def _training(found: dict[str, Any]) -> Iterator[Line]:

@@ -110,16 +110,14 @@ def input_ranges(model: Segmenter, split: Split, *, progress: Progress | None = 
         DataError: an image does not suit the model.
         OptionError: no convolution is suited.
     """
-    running, seen = Running(model, "float32"), dict[str, list[Range]]()
+    running = Running(model, "float32")
 
     def ask(group: Sequence[Image]) -> Sequence[Labels]:
         return list(running.batch(group))
 
-    with _watched(quantizable(model, without=[model.head]), seen):
+    with ranges_measured(model) as found:
         for _ in answers(model, split, lambda index: _pair(split, index), ask, progress):
             pass
-    order = list(seen)  # of computation
-    found = {name: _mean(seen[name]) for name in order[1:] if seen[name]}
     if not found:
         raise OptionError(
             f"{model.name} on {model.encoder_name} has no convolution that integers suit",
@@ -128,19 +126,10 @@ def input_ranges(model: Segmenter, split: Split, *, progress: Progress | None = 
     return found
 
 
-def _pair(split: Split, index: int) -> tuple[Image, Labels]:
-    sample = split[index]
-    return sample.image, sample.labels
-
-
-def _mean(ranges: Sequence[Range]) -> Range:
-    low, high = np.array(ranges, np.float64).mean(axis=0).tolist()
-    return low, high
-
-
 @contextmanager
-def _watched(parts: dict[str, nn.Module], seen: dict[str, list[Range]]) -> Iterator[None]:
-    """Note the range of each image that each part takes, in the order of computation."""
+def ranges_measured(model: Segmenter) -> Iterator[dict[str, Range]]:
+    """The ranges over all images that the model is shown meanwhile; there once the `with` is left."""
+    seen: dict[str, list[Range]] = {}  # in the order of computation
 
     def watcher(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def watch(part: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -151,12 +140,26 @@ def _watched(parts: dict[str, nn.Module], seen: dict[str, list[Range]]) -> Itera
 
         return watch
 
+    parts = quantizable(model, without=[model.head])
     handles = [part.register_forward_pre_hook(watcher(name)) for name, part in parts.items()]
+    found: dict[str, Range] = {}
     try:
-        yield
+        yield found
     finally:
         for handle in handles:
             handle.remove()
+    _first, *others = seen or [""]
+    found |= {name: _mean(seen[name]) for name in others if seen[name]}
+
+
+def _pair(split: Split, index: int) -> tuple[Image, Labels]:
+    sample = split[index]
+    return sample.image, sample.labels
+
+
+def _mean(ranges: Sequence[Range]) -> Range:
+    low, high = np.array(ranges, np.float64).mean(axis=0).tolist()
+    return low, high
 
 
 @contextmanager
