@@ -98,7 +98,11 @@ def planes_of(low: Tensor, grid: Grid) -> NDArray[np.float32]:
     """Contiguous float32 [N, K, h, padded], edge columns repeated."""
     width = grid.low[1]
     planes = np.empty((*low.shape[:3], grid.padded), np.float32)
-    torch.from_numpy(planes)[..., 1 : width + 1] = low.detach()
+    if native.threads() == 1 and low.dtype == torch.float32:
+        # torch would wake its threads, which then wait busily, in the way of a runtime whose turn is next
+        planes[..., 1 : width + 1] = low.detach().numpy()
+    else:
+        torch.from_numpy(planes)[..., 1 : width + 1] = low.detach()
     planes[..., 0] = planes[..., 1]
     planes[..., width + 1 :] = planes[..., width : width + 1]
     return planes
