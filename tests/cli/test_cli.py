@@ -77,9 +77,17 @@ def test_predict_keeps_names_and_sizes(run, shapes, tmp_path):
     PIL.Image.fromarray(np.zeros((37, 51, 3), np.uint8)).save(odd)
     (odd.parent / "b.jp2").write_bytes(b"x")
     result = pixelwise(
-        "predict", run, shapes / "images" / "test", odd.parent, "-o", tmp_path / "out", "--confidence"
+        "predict",
+        run,
+        shapes / "images" / "test",
+        odd.parent,
+        "-o",
+        tmp_path / "out",
+        "--confidence",
+        "--json",
     )
     assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["passed_over"] == [str(odd.parent / "b.jp2")]
     assert "note: passed over 1 .jp2: files of this kind are not read (b.jp2)" in result.stderr
     with PIL.Image.open(tmp_path / "out" / "labels" / odd.name) as labels:
         assert labels.mode == "P"

@@ -288,3 +288,17 @@ def test_logits_at_full_size_are_judged_without_a_copy(monkeypatch):
     logits = torch.randint(0, 4, (2, 5, 70, 33)).float()  # many ties
     found = labels_from_low(logits, (67, 30), span=(70, 33))
     torch.testing.assert_close(found, logits[..., :67, :30].argmax(dim=1).to(torch.uint8))
+
+
+def test_planes_copied_on_one_thread_are_those_of_torch() -> None:
+    from pixelwise.ops.head_grid import grid_of, planes_of
+    from pixelwise.ops.native import alone
+
+    low = torch.randn(2, 3, 5, 7).contiguous(memory_format=torch.channels_last)
+    grid = grid_of((5, 7), (20, 28), (20, 28), 16)
+    expected = planes_of(low, grid)
+    with alone():
+        np.testing.assert_array_equal(planes_of(low, grid), expected)
+        np.testing.assert_array_equal(
+            planes_of(low.bfloat16(), grid), planes_of(low.bfloat16().float(), grid)
+        )
