@@ -57,7 +57,7 @@ class OpenVino:
             MissingExtraError: OpenVINO is not installed.
             OptionError: it cannot convert this network.
         """
-        self._runtime = _runtime()
+        self._runtime = load_runtime()
         self._hints = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -154,7 +154,12 @@ def _converted(runtime: Any, model: Segmenter, ranges: Mapping[str, Range]) -> A
         return runtime.convert_model(core, example_input=example, input=[shape])
 
 
-def _runtime() -> Any:
+def load_runtime() -> Any:
+    """OpenVINO's module.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         with _without_telemetry():
             import openvino

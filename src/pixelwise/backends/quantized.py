@@ -1,9 +1,9 @@
 """Convolutions in 8-bit integers, for runtimes that are quick at them.
 
 Jacob et al.: Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, 2018,
-https://arxiv.org/abs/1712.05877. Weights are rounded to -127..127 times a step of each output channel, inputs to 0..255
-times one step of the whole map, or to -127..127 where some are negative. What is written here is that arithmetic in
-floating point; a runtime recognises the rounding and computes in integers.
+https://arxiv.org/abs/1712.05877. Weights are rounded to -127..127 times a step of each output channel, inputs to 256
+values one step of the whole map apart, of which one is 0: what lies around an image is exact. What is written here is
+that arithmetic in floating point; a runtime recognises the rounding and computes in integers.
 """
 
 from __future__ import annotations
@@ -45,10 +45,16 @@ def hand_on_range(convolution: nn.Module, *others: nn.Module | None) -> None:
 
 def quantize_noted(model: nn.Module) -> None:
     """Put a `QuantizedConv` in place of every convolution that knows its range."""
+    made: dict[nn.Module, QuantizedConv] = {}  # a convolution may have several names
     for part in list(model.modules()):
-        for name, child in part.named_children():
-            if isinstance(child, (nn.Conv2d, nn.ConvTranspose2d)) and hasattr(child, _RANGE):
-                setattr(part, name, QuantizedConv(child, getattr(child, _RANGE)))
+        for name, child in list(part._modules.items()):
+            if (
+                isinstance(child, (nn.Conv2d, nn.ConvTranspose2d))
+                and hasattr(child, _RANGE)
+                and _quantizable(child)
+            ):
+                made.setdefault(child, QuantizedConv(child, getattr(child, _RANGE)))
+                setattr(part, name, made[child])
 
 
 def _quantizable(part: nn.Module) -> bool:
@@ -65,9 +71,9 @@ class QuantizedConv(nn.Module):
     def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d, span: Range) -> None:
         super().__init__()
         self.convolution = convolution
-        low, high = span
-        self.lowest, self.highest = (0, 255) if low >= 0 else (-127, 127)
-        self.step = max(-low, high, 1e-12) / self.highest
+        low, high = min(span[0], 0.0), max(span[1], 0.0)
+        self.step = max(high - low, 1e-12) / 255
+        self.zero = round(-low / self.step)
         self.axis = int(
             isinstance(convolution, nn.ConvTranspose2d)
         )  # whose weights are [inputs, outputs, h, w]
@@ -79,7 +85,7 @@ class QuantizedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """What the convolution does."""
         given = self.convolution
-        x = torch.fake_quantize_per_tensor_affine(x, self.step, 0, self.lowest, self.highest)
+        x = torch.fake_quantize_per_tensor_affine(x, self.step, self.zero, 0, 255)
         weight = torch.fake_quantize_per_channel_affine(
             given.weight, self.steps, self.zeros, self.axis, -127, 127
         )

@@ -1,8 +1,8 @@
 """A model made ready for 8-bit integers: ranges measured on images, and what integers do to its labels.
 
 Ranges are taken of the input of every convolution but the first, which sees the image, the last one, which says the
-class, and those of maps of one pixel, which cost nothing. They are the means over images of the lowest and of the
-highest value, so that one odd image does not make the steps coarse for all; what lies beyond is cut off.
+class, and those of maps of one pixel, which cost nothing. They are the medians over images of the lowest and of the
+highest value, so that odd images do not make the steps coarse for all; what lies beyond is cut off.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixelwise.backends.openvino import OpenVino
+from pixelwise.backends.openvino import OpenVino, load_runtime
 from pixelwise.backends.quantized import Range, quantizable
 from pixelwise.data.dataset import Split
 from pixelwise.data.groups import find_groups
-from pixelwise.errors import OptionError
+from pixelwise.errors import DataError, OptionError
 from pixelwise.evaluation.answers import Progress, answers
 from pixelwise.evaluation.checks import check_split
 from pixelwise.evaluation.comparison import Comparison, compare_runs
@@ -58,10 +58,16 @@ def quantized(
         progress: Called with the images done and their number.
 
     Raises:
-        LayoutError, ClassesError, DataError: a split does not suit the model, or is empty.
+        LayoutError, ClassesError, DataError: a split does not suit the model, is empty or has no labels.
         MissingExtraError: OpenVINO is not installed.
         OptionError: no convolution is suited, or OpenVINO cannot run the network.
     """
+    load_runtime()  # before the work
+    if not len(measured):
+        raise DataError(
+            f"the {measured.name} split, which ranges are measured on, holds no image",
+            remedy="give data with images of training: any that are like those to come",
+        )
     check_split(model, measured)
     check_split(model, judged)
     chosen = measured.evenly(images)
@@ -70,17 +76,10 @@ def quantized(
         return progress and (lambda done, _: progress(images + done, len(chosen) + len(judged)))
 
     ranges = input_ranges(model, chosen, progress=after(0))
-    found = Quantization(
-        ranges=ranges,
-        split=measured.name,
-        images=len(chosen),
-        judged_split=judged.name,
-        judged_images=len(judged),
-        agreement=0,
-        mean_iou=(0, 0),
-    )
+    told = {"ranges": ranges, "split": measured.name, "images": len(chosen)}
+    told |= {"judged_split": judged.name, "judged_images": len(judged)}
     plain = Running(model)
-    with _knowing(model, found):
+    with _knowing(model, Quantization.model_validate(told | {"agreement": 0, "mean_iou": (0, 0)})):
         engine = Running(model, plain.precision, OpenVino(model, plain.precision))
 
     def ask(group: Sequence[Image]) -> Sequence[tuple[Labels, Labels]]:
@@ -95,12 +94,15 @@ def quantized(
         same += int((answer.said[0] == answer.said[1]).sum())
         pixels += answer.truth.size
     scores = [counter.scores() for counter in counters]
+    if not scores[0].pixels:
+        raise DataError(
+            f"no pixel of the {judged.name} split has a class, so nothing can be compared",
+            remedy="give labelled images, or choose another split",
+        )
     comparison = compare_runs(scores[:1], scores[1:], find_groups(judged))
-    told = {
-        "agreement": same / pixels,
-        "mean_iou": (comparison.mean_iou.first, comparison.mean_iou.second),
-    }
-    return Quantized(found.model_copy(update=told), comparison)
+    iou = comparison.mean_iou.first, comparison.mean_iou.second
+    found = Quantization.model_validate(told | {"agreement": same / pixels, "mean_iou": iou})
+    return Quantized(found, comparison)
 
 
 def input_ranges(model: Segmenter, split: Split, *, progress: Progress | None = None) -> dict[str, Range]:
@@ -110,6 +112,8 @@ def input_ranges(model: Segmenter, split: Split, *, progress: Progress | None = 
         DataError: an image does not suit the model.
         OptionError: no convolution is suited.
     """
+    if model.decoder.window is not None:  # it sees windows, and thousands of them in an image
+        raise OptionError(f"{model.name} slides over the image", remedy="use the model as it is")
     running = Running(model, "float32")
 
     def ask(group: Sequence[Image]) -> Sequence[Labels]:
@@ -149,7 +153,7 @@ def ranges_measured(model: Segmenter) -> Iterator[dict[str, Range]]:
         for handle in handles:
             handle.remove()
     _first, *others = seen or [""]
-    found |= {name: _mean(seen[name]) for name in others if seen[name]}
+    found |= {name: _median(name, seen[name]) for name in others if seen[name]}
 
 
 def _pair(split: Split, index: int) -> tuple[Image, Labels]:
@@ -157,8 +161,12 @@ def _pair(split: Split, index: int) -> tuple[Image, Labels]:
     return sample.image, sample.labels
 
 
-def _mean(ranges: Sequence[Range]) -> Range:
-    low, high = np.array(ranges, np.float64).mean(axis=0).tolist()
+def _median(name: str, ranges: Sequence[Range]) -> Range:
+    low, high = np.median(np.array(ranges, np.float64), axis=0).tolist()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise DataError(
+            f"what the layer {name} takes is not finite", remedy="look for odd values in the images"
+        )
     return low, high
 
 

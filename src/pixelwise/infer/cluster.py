@@ -36,7 +36,7 @@ class RayCrew:
         if workers < 1:
             raise OptionError(f"{workers} workers", remedy="give 1 or more")
         self._ray = _load()
-        self.workers = workers
+        self.workers, self.engine = workers, setup.engine
         self._started = not self._ray.is_initialized()
         if self._started:
             self._start(address, setup.threads * workers)

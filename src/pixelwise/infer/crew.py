@@ -26,10 +26,12 @@ class Crew(Protocol):
     Attributes:
         workers: How many there are.
         here: They run on this machine and share its memory.
+        engine: What each of them runs, by its name.
     """
 
     workers: int
     here: bool
+    engine: str
 
     @property
     def room(self) -> int:
@@ -57,7 +59,7 @@ class LocalCrew:
     def __init__(self, setup: Setup, workers: int) -> None:
         if workers < 1:
             raise OptionError(f"{workers} workers", remedy="give 1 or more")
-        self.workers = workers
+        self.workers, self.engine = workers, setup.engine
         self._setup = setup
         self._hands = [_Hand(setup) for _ in range(workers)]
         self._failed: dict[tuple[int, int, bool], int] = {}

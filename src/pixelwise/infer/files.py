@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from pixelwise.data.read import read_image
@@ -105,9 +106,8 @@ def _opened(
     model: Segmenter, choice: EngineChoice | Averaged, sureness: Sureness, jobs: Sequence[Job]
 ) -> Engine:
     if not isinstance(choice, Averaged):
-        return open_engine(
-            model, choice.name, images=len(jobs), say=choice.say, alike=lambda: of_one_size(jobs)
-        )
+        alike = cache(lambda: of_one_size(jobs))  # which reads the head of every file
+        return open_engine(model, choice.name, images=len(jobs), say=choice.say, alike=alike)
     if sureness.sets:
         choice.refuse_sets()
     return choice

@@ -28,6 +28,7 @@ from pixelwise.infer.sceneinput import SceneReader, checked, notes_on, wanted_pi
 from pixelwise.infer.sceneoptions import SceneOptions, SceneProgress, SceneResult
 from pixelwise.infer.subject import document_digest, file_digest, stamp_of, weights_digest
 from pixelwise.infer.tiled import TiledNetwork
+from pixelwise.models.bundle import facts_of
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.ops.tiles import Tile
 from pixelwise.types import IGNORE
@@ -67,6 +68,7 @@ class Mapping:
     ) -> None:
         self.model, self.source, self.out, self.options = model, source, out, options
         self.progress, self.engine = progress, engine
+        self.engine_name = getattr(engine, "name", "eager")
         self.notes: tuple[str, ...] = ()
         self.finished = False
         self.processes = 0  # others that compute for this one, each with the memory of one
@@ -261,7 +263,9 @@ class Mapping:
 
     def _subject(self) -> dict[str, Any]:
         facts, confident = self.facts, self.options.confidence is not None
-        return {
+        integers = facts_of(self.model).quantization if self.engine_name == "openvino" else None
+        computed = {} if integers is None else {"integers": document_digest(integers.model_dump(mode="json"))}
+        return computed | {
             "model": weights_digest(self.model),
             "scene": [Path(facts.name).name, *facts.size, facts.bands, facts.dtype, *self.stamp],
             "overlap": self.options.tiles.overlap,

@@ -212,6 +212,7 @@ class _Spread:
 
         mapping = Mapping(self.model, job.source, job.out, job.options, tell)
         mapping.processes = self.crew.workers if self.crew.here else 0
+        mapping.engine_name = self.crew.engine
         try:
             mapping.__enter__()
         except OF_ONE as error:

@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
-from torch import Tensor
+from torch import Tensor, nn
 
 from pixelwise.config import fill
 from pixelwise.errors import BundleError, OptionError
@@ -143,7 +143,8 @@ def save(model: Network, path: str | Path, *, facts: BundleFacts | None = None) 
         "classes": [dataclasses.asdict(spec) for spec in model.classes],
         "bands": model.bands,
         "normalization": dataclasses.asdict(model.normalization),
-        "facts": facts.model_dump(mode="json"),
+        # without the key where there are none, as versions know it that have no integers
+        "facts": facts.model_dump(mode="json", exclude=None if facts.quantization else {"quantization"}),
     }
     body = json.loads(json.dumps(body))  # tuples become lists here, as they will when read
     body["sha256"] = _digest(body, tensors)
@@ -202,12 +203,15 @@ def load_network(path: str | Path) -> Network:
             file=path,
             remedy=_REMEDY,
         )
-    strange = set(document.facts.quantization.ranges if document.facts.quantization else ()) - {
-        name for name, _ in model.named_modules()
+    convolutions = {
+        name for name, part in model.named_modules() if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))
     }
+    strange = set(document.facts.quantization.ranges if document.facts.quantization else ()) - convolutions
     if strange:
         raise BundleError(
-            f"has ranges for {min(strange)!r}, which the network does not have", file=path, remedy=_REMEDY
+            f"has a range for {min(strange)!r}, which is no convolution of the network",
+            file=path,
+            remedy=_REMEDY,
         )
     model.facts, model.digest = document.facts, document.sha256
     return model.eval()
