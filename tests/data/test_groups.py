@@ -101,6 +101,18 @@ def test_a_column_of_the_table_comes_first(tmp_path):
     assert found.origin == "list.csv, column Patient_ID"
 
 
+def test_the_table_that_says_the_splits_may_say_the_groups(shapes, tmp_path):
+    names = sorted(name for split in pw.open_dataset(shapes).splits for name in split.names)
+    rows = [f"{name},{('train', 'train', 'val', 'test')[i % 4]},slab{i % 3}" for i, name in enumerate(names)]
+    table = tmp_path / "elsewhere.csv"
+    table.write_text("\n".join(["name,split,scene", *rows]) + "\n")
+    found = find_groups(pw.open_dataset(shapes, split=table).train)
+    assert found.origin == "elsewhere.csv, column scene"
+    assert set(found.names) == {"slab0", "slab1", "slab2"}
+    table.write_text("\n".join(["name,split", *(row.rpartition(",")[0] for row in rows)]) + "\n")
+    assert "elsewhere.csv" not in find_groups(pw.open_dataset(shapes, split=table).train).origin
+
+
 def test_a_table_that_misses_an_image_is_left_alone_unless_it_was_given(tmp_path):
     table = tmp_path / "list.csv"
     table.write_text("name,scene\na_1_1,S\n")

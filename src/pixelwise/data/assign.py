@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelwise.data.layouts import Layout
-from pixelwise.data.splits import Assignment, block_split, given_split, run_split, seeded_split, table_split
+from pixelwise.data.splits import (
+    Assignment,
+    block_split,
+    given_split,
+    run_split,
+    seeded_split,
+    table_file,
+    table_split,
+)
 from pixelwise.types import SPLITS
 
 SplitChoice = str | Path | Mapping[str, Sequence[str]] | None
@@ -16,11 +24,12 @@ _VAL_SHARE = 0.15
 
 @dataclass
 class Assigned:
-    """Names by split, how they came about in one phrase, and decisions to print."""
+    """Names by split, how they came about in one phrase, decisions to print, and the CSV file they are from, if any."""
 
     names: Assignment
     origin: str
     notes: list[str] = field(default_factory=list)
+    sheet: Path | None = None
 
 
 def assign(layout: Layout, split: SplitChoice, *, seed: int, root: Path) -> Assigned:
@@ -43,6 +52,7 @@ def assign(layout: Layout, split: SplitChoice, *, seed: int, root: Path) -> Assi
     else:
         table, origin = table_split(split, root)
         result = _completed(Assigned(given_split(table, names, root=root), origin), seed)
+        result.sheet, _ = table_file(split, root)
     unused = len(names) - sum(len(part) for part in result.names.values())
     if unused and split is not None:
         result.notes.append(f"left out {unused} images that the split does not name")

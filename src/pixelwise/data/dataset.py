@@ -44,6 +44,7 @@ class Split:
     bands: int
     dtype: str
     root: Path
+    sheet: Path | None = None  # that says the splits, and maybe what belongs together
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -199,9 +200,17 @@ def open_dataset(
     table, class_notes = choose_table(layout, root, classes)
     assigned = assign(layout, split, seed=seed, root=root)
     items = {item.name: item for item in layout.items}
-    size = size_of(next(iter(items.values())))
+    size, sheet = size_of(next(iter(items.values()))), assigned.sheet
     train, val, test = (
-        Split(name, tuple(items[key] for key in assigned.names[name]), table, layout.task, *size[2:], root)
+        Split(
+            name,
+            tuple(items[key] for key in assigned.names[name]),
+            table,
+            layout.task,
+            *size[2:],
+            root,
+            sheet,
+        )
         for name in SPLITS
     )
     warned = (warning.found for warning in layout.warnings)

@@ -3,8 +3,8 @@
 Images of one group are alike, so they say less than as many images of different groups: intervals take a group for
 one finding, and a fair split keeps it in one part. The rule, in this order; the first that says something holds:
 
-1. a CSV file in the dataset (or the one given) with a column of names and a column called group, scene, sequence,
-   video or patient (also `patient_id`, `patient_group`) that names every image;
+1. a CSV file (the one given, the one that says the splits, one in the dataset) with a column of names and a column
+   called group, scene, sequence, video or patient (also `patient_id`, `patient_group`) that names every image;
 2. windows of a scene: the scene; a scene of more than 16 windows falls into blocks of 4 x 4 windows;
 3. map tiles named by x, y and zoom, or by zoom, x and y: blocks of 4 x 4 tiles of the finest zoom;
 4. the folder of the image, if there are several (not in a dataset with a folder per class);
@@ -84,7 +84,8 @@ def find_groups(split: Split, *, table: str | Path | None = None, ground: bool =
                 remedy=f"give it a column of names ({NAMES[0]}) and one called group, with a row for each image",
             )
         return _with_places(split, found) if ground else found
-    for file in sorted(split.root.glob("*.csv")) if split.root.is_dir() else ():
+    near = sorted(split.root.glob("*.csv")) if split.root.is_dir() else []
+    for file in [split.sheet, *near] if split.sheet else near:
         if (found := _from_table(file, split)) is not None:
             return _with_places(split, found) if ground else found
     if split.items and all(isinstance(item, Window) for item in split.items):

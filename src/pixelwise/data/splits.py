@@ -87,14 +87,11 @@ def given_split(split: Mapping[str, Sequence[str]], names: Iterable[str], *, roo
     return {key: tuple(sorted(entries, key=natural_key)) for key, entries in assignment.items()}
 
 
-def table_split(table: str | Path, root: Path) -> tuple[dict[str, list[str]], str]:
-    """Read a split from FILE.csv or FILE.csv:COLUMN; returns names by split and how to call its origin.
-
-    Relative paths are taken from the working folder, then from the dataset.
+def table_file(table: str | Path, root: Path) -> tuple[Path, str]:
+    """The file and the column, or no column, of FILE.csv or FILE.csv:COLUMN.
 
     Raises:
-        UnreadableError: no such file, or no text.
-        LayoutError: no column of names or of splits, or a cell is no split.
+        UnreadableError: no such file.
     """
     text = str(table)
     file, _, column = (text, "", "") if text.lower().endswith(".csv") else text.rpartition(":")
@@ -105,6 +102,19 @@ def table_split(table: str | Path, root: Path) -> tuple[dict[str, list[str]], st
             file=text,
             remedy="give 'blocks', a FILE.csv, FILE.csv:COLUMN, or the config.yaml of a run",
         )
+    return path, column
+
+
+def table_split(table: str | Path, root: Path) -> tuple[dict[str, list[str]], str]:
+    """Read a split from FILE.csv or FILE.csv:COLUMN; returns names by split and how to call its origin.
+
+    Relative paths are taken from the working folder, then from the dataset.
+
+    Raises:
+        UnreadableError: no such file, or no text.
+        LayoutError: no column of names or of splits, or a cell is no split.
+    """
+    path, column = table_file(table, root)
     sheet = read_sheet(path)
     if sheet.names is None:
         raise LayoutError(
