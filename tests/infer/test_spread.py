@@ -65,7 +65,7 @@ class Kept:
     here = True
 
     def __init__(self, crew: LocalCrew) -> None:
-        self.crew, self.workers = crew, crew.workers
+        self.crew, self.workers, self.engine = crew, crew.workers, crew.engine
         self.give, self.take = crew.give, crew.take
 
     @property
@@ -143,7 +143,7 @@ def test_averages_are_summed_over_workers(tmp_path: Path) -> None:
 class Here:
     """A crew of one that computes in this process, out of order."""
 
-    workers, here = 1, True
+    workers, here, engine = 1, True, "eager"
 
     def __init__(self, setup: Setup) -> None:
         self.worker = Worker(setup)
