@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.terms import Classes, Data, Json, Model, Seed, Splits, chosen_split, emit, open_data
+from pixelwise.cli.terms import (
+    Classes,
+    Data,
+    Json,
+    Model,
+    Seed,
+    Splits,
+    chosen_split,
+    emit,
+    open_data,
+    refuse_folder,
+)
 
 
 def calibrate(  # noqa: PLR0913  the command line has more options than a function should
@@ -39,10 +50,7 @@ def calibrate(  # noqa: PLR0913  the command line has more options than a functi
     from pixelwise.evaluation.temperature import calibrated
     from pixelwise.models.bundle import facts_of, load, save
 
-    if out.is_dir():
-        raise OptionError(
-            f"{out} is a folder", remedy="give the name of a new file: -o calibrated.safetensors"
-        )
+    refuse_folder(out, "calibrated.safetensors")
     if not 0 < share < 1:
         raise OptionError(f"--share is {share:g}", remedy="a share lies between 0 and 1, such as 0.9")
     network = load(model)

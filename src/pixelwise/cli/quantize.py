@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.terms import Classes, Data, Json, Model, Seed, Splits, chosen_split, emit, open_data
+from pixelwise.cli.terms import (
+    Classes,
+    Data,
+    Json,
+    Model,
+    Seed,
+    Splits,
+    chosen_split,
+    emit,
+    open_data,
+    refuse_folder,
+)
 
 
 def quantize(  # noqa: PLR0913  the command line has more options than a function should
@@ -37,8 +48,7 @@ def quantize(  # noqa: PLR0913  the command line has more options than a functio
     from pixelwise.evaluation.quantize import quantized
     from pixelwise.models.bundle import facts_of, load, save
 
-    if out.is_dir():
-        raise OptionError(f"{out} is a folder", remedy="give the name of a new file: -o quick.safetensors")
+    refuse_folder(out, "quick.safetensors")
     if images < 1:
         raise OptionError(f"--images is {images}", remedy="measure ranges on one image or more")
     network = load(model)

@@ -73,6 +73,16 @@ def spell(*words: object, options: Mapping[str, object] | None = None) -> str:
     return shlex.join(["pixelwise", *map(str, [*words, *given])])
 
 
+def refuse_folder(out: Path, example: str) -> None:
+    """Refuse a folder where a command writes one file, of which `example` is a name.
+
+    Raises:
+        OptionError: `out` is a folder.
+    """
+    if out.is_dir():
+        raise OptionError(f"{out} is a folder", remedy=f"give the name of a new file: -o {example}")
+
+
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """`256` or `360x480` (rows x columns).
 

@@ -78,7 +78,15 @@ def open_images(path: str | Path, *, split: SplitChoice = None, seed: int = 0) -
     by_name = {item.name: item for item in layout.items}
     size = image_size(next(iter(by_name.values())).image)
     train, val, test = (
-        Split(name, tuple(by_name[key] for key in assigned.names[name]), table, "classify", *size[2:], root)
+        Split(
+            name,
+            tuple(by_name[key] for key in assigned.names[name]),
+            table,
+            "classify",
+            *size[2:],
+            root,
+            assigned.sheet,
+        )
         for name in SPLITS
     )
     notes = tuple(assigned.notes)
