@@ -1,13 +1,13 @@
 """Triton's kernels of `head`, for accelerators; see head_triton, which calls them.
 
+No annotations: Triton looks them up when it compiles, and knows none but its own.
+
 Everywhere: `low` are logits [N, K, h, w] by the strides of their four axes; `rows` [2, H] and `columns` [2, W] say
 between which low-resolution rows and columns an output pixel lies, `row_shares` and `column_shares` how far towards
 the second. Sums are added in a fixed order, so a run repeats to the last bit.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import triton
 import triton.language as tl
@@ -17,9 +17,9 @@ IGNORED = tl.constexpr(255)
 
 @triton.jit
 def _corners(
-    low: Any, step_y: Any, step_x: Any, rows: Any, row_shares: Any, columns: Any, column_shares: Any,
-    y: Any, x: Any, height: Any, width: Any, inside: Any,
-) -> Any:  # fmt: skip
+    low, step_y, step_x, rows, row_shares, columns, column_shares,
+    y, x, height, width, inside,
+):  # fmt: skip
     """Where the four low-resolution neighbours of output pixels are, and the weight of each."""
     top = tl.load(rows + y, mask=inside, other=0) * step_y
     bottom = tl.load(rows + height + y, mask=inside, other=0) * step_y
@@ -31,7 +31,7 @@ def _corners(
 
 
 @triton.jit
-def _between(a: Any, b: Any, c: Any, d: Any, down: Any, across: Any, offset: Any, inside: Any) -> Any:
+def _between(a, b, c, d, down, across, offset, inside):
     """The logits of output pixels, from what the four addresses hold at `offset`."""
     upper = (1.0 - across) * tl.load(a + offset, mask=inside, other=0.0).to(tl.float32)
     upper += across * tl.load(b + offset, mask=inside, other=0.0).to(tl.float32)
@@ -42,10 +42,10 @@ def _between(a: Any, b: Any, c: Any, d: Any, down: Any, across: Any, offset: Any
 
 @triton.jit
 def labels(
-    low: Any, step_n: Any, step_k: Any, step_y: Any, step_x: Any, rows: Any, row_shares: Any, columns: Any,
-    column_shares: Any, sharpness: Any, out: Any, confidence: Any, classes: Any, height: Any, width: Any,
+    low, step_n, step_k, step_y, step_x, rows, row_shares, columns,
+    column_shares, sharpness, out, confidence, classes, height, width,
     CONFIDENT: tl.constexpr, BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """The largest class of every pixel, and if CONFIDENT its probability, logits times the sharpness of that class."""
     image = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -72,10 +72,10 @@ def labels(
 
 @triton.jit
 def sums(
-    low: Any, step_n: Any, step_k: Any, step_y: Any, step_x: Any, rows: Any, row_shares: Any, columns: Any,
-    column_shares: Any, truth: Any, weights: Any, smoothing: Any, lse: Any, parts: Any, classes: Any, height: Any,
-    width: Any, OVERLAPS: tl.constexpr, BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
+    low, step_n, step_k, step_y, step_x, rows, row_shares, columns,
+    column_shares, truth, weights, smoothing, lse, parts, classes, height,
+    width, OVERLAPS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Log-sum-exp of every pixel, and what each block of pixels adds to the sums: parts [N, blocks, 2 + 3 K].
 
     Cross-entropy and weight, then of each class its probabilities, those of its true pixels, and these pixels.
@@ -118,10 +118,10 @@ def sums(
 
 @triton.jit
 def means(
-    low: Any, step_n: Any, step_k: Any, step_y: Any, step_x: Any, rows: Any, row_shares: Any, columns: Any,
-    column_shares: Any, truth: Any, lse: Any, slopes: Any, out: Any, classes: Any, height: Any, width: Any,
+    low, step_n, step_k, step_y, step_x, rows, row_shares, columns,
+    column_shares, truth, lse, slopes, out, classes, height, width,
     BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Of every pixel the mean slope [2, K] of its probabilities, weighed by them; the second is the true class's."""
     image = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -143,11 +143,11 @@ def means(
 
 @triton.jit
 def gradient(
-    low: Any, step_n: Any, step_k: Any, step_y: Any, step_x: Any, rows: Any, row_shares: Any, columns: Any,
-    column_shares: Any, reach_y: Any, reach_x: Any, far_y: Any, far_x: Any, truth: Any, weights: Any, smoothing: Any,
-    lse: Any, slopes: Any, mean: Any, out: Any, classes: Any, low_height: Any, low_width: Any, height: Any, width: Any,
+    low, step_n, step_k, step_y, step_x, rows, row_shares, columns,
+    column_shares, reach_y, reach_x, far_y, far_x, truth, weights, smoothing,
+    lse, slopes, mean, out, classes, low_height, low_width, height, width,
     OVERLAPS: tl.constexpr, BLOCK: tl.constexpr, CLASSES: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """The gradient with respect to low-resolution logits, out [N, K, h, w]: each gathers from the pixels it reaches.
 
     reach_y [2, h] and reach_x [2, w] are the first output row and column that a low-resolution one has a share in,

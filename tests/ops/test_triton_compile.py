@@ -1,0 +1,107 @@
+"""Triton's kernels compiled for real cards, as `head_triton` launches them; for that no card is needed.
+
+The interpreter, by which their arithmetic is judged, takes much that the compiler does not.
+"""
+
+import importlib.util
+import warnings
+
+import pytest
+import torch
+
+from pixelwise.ops import head, head_triton
+from pixelwise.ops.head import confident_labels_from_low, labels_from_low, sums_from_low
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+
+CARDS = (80, 90)  # A100, H100 and H200
+TYPES = {
+    torch.float32: "fp32",
+    torch.float64: "fp64",
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+    torch.uint8: "u8",
+    torch.uint16: "u16",
+    torch.int32: "i32",
+    torch.int64: "i64",
+}
+
+
+class Compiler:
+    """Stands where a module of kernels is called: compiles each for a card with the arguments given, and runs none."""
+
+    def __init__(self, module, card):
+        self._module, self._card, self.made = module, card, []
+
+    def __getattr__(self, name):
+        return _Kernel(self, getattr(self._module, name))
+
+    def compile(self, kernel, given, named):
+        import triton
+        from triton.backends.compiler import GPUTarget
+        from triton.compiler import ASTSource
+
+        values = dict(zip(kernel.arg_names, given, strict=False)) | named
+        assert set(values) == set(kernel.arg_names)
+        constants = {
+            parameter.name: values[parameter.name]
+            for parameter in kernel.params
+            # as a launch does it: a whole number that is 1 is known to the compiler
+            if parameter.is_constexpr or (type(values[parameter.name]) is int and values[parameter.name] == 1)
+        }
+        signature = {
+            name: "constexpr" if name in constants else type_of(values[name]) for name in kernel.arg_names
+        }
+        source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+        self.made.append(triton.compile(source, target=GPUTarget("cuda", self._card, 32)))
+
+
+class _Kernel:
+    def __init__(self, compiler, kernel):
+        self._compiler, self._kernel = compiler, kernel
+
+    def __getitem__(self, programs):
+        assert all(type(count) is int and count > 0 for count in programs)
+        return lambda *given, **named: self._compiler.compile(self._kernel, given, named)
+
+
+def type_of(value):
+    if isinstance(value, torch.Tensor):
+        return "*" + TYPES[value.dtype]
+    return "fp32" if isinstance(value, float) else "i32" if abs(value) < 2**31 else "i64"
+
+
+@pytest.fixture(params=CARDS)
+def compiler(request, monkeypatch):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Triton, about a default to come
+        kernels = Compiler(head_triton.load(), request.param)
+        monkeypatch.setattr(head, "_accelerated", lambda logits: True)
+        monkeypatch.setattr(head_triton, "_kernels", lambda: kernels)
+        yield kernels
+
+
+@pytest.mark.parametrize("dtype", head._DTYPES)
+@pytest.mark.parametrize("last", [False, True])
+def test_labels(compiler, dtype, last):
+    low = logits(dtype, last)
+    labels_from_low(low, (32, 48))
+    confident_labels_from_low(low, (32, 48), temperatures=[1.0] * 5)
+    assert [one.metadata.name for one in compiler.made] == ["labels", "labels"]
+    assert all(one.asm["cubin"] for one in compiler.made)
+
+
+@pytest.mark.parametrize("overlaps", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_loss(compiler, dtype, overlaps):
+    low = logits(dtype, True).requires_grad_()
+    labels = torch.zeros(2, 32, 48, dtype=torch.uint8)
+    found = sums_from_low(low, labels, smoothing=0.1, overlaps=overlaps)
+    (found.entropy + found.predicted.sum()).backward()
+    names = [one.metadata.name for one in compiler.made]
+    assert names == (["sums", "means", "gradient"] if overlaps else ["sums", "gradient"])
+
+
+def logits(dtype, last):
+    low = torch.randn(2, 5, 8, 12).to(dtype)
+    return low.contiguous(memory_format=torch.channels_last) if last else low
