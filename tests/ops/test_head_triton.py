@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pixelwise.ops import head, head_triton
+from pixelwise.ops import cards, head, head_triton
 
 TESTS = Path(__file__).with_name("interpreted_head.py")
 
@@ -44,8 +44,8 @@ def test_where_the_kernels_cannot_be_launched_torch_does_their_work(monkeypatch)
     logits, truth = torch.randn(2, 5, 6, 7, requires_grad=True), torch.randint(0, 5, (2, 24, 28))
     expected = head.labels_from_low(logits, (24, 28))
     entropy = head.sums_from_low(logits, truth).entropy
-    monkeypatch.setattr(head_triton, "CARDS", ("cpu",))
-    monkeypatch.setattr(head_triton, "load", Kernels)
+    monkeypatch.setattr(cards, "CARDS", ("cpu",))
+    monkeypatch.setattr(cards, "load", lambda name: Kernels)
     head_triton.usable.cache_clear()
     with pytest.warns(RuntimeWarning, match="Failed to find C compiler") as warned:
         with torch.inference_mode():

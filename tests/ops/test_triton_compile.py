@@ -9,12 +9,12 @@ import warnings
 import pytest
 import torch
 
-from pixelwise.ops import head, head_triton
+from pixelwise.ops import cards, head
 from pixelwise.ops.head import confident_labels_from_low, labels_from_low, sums_from_low
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 
-CARDS = (80, 90)  # A100, H100 and H200
+TARGETS = (80, 90)  # A100, H100 and H200
 TYPES = {
     torch.float32: "fp32",
     torch.float64: "fp64",
@@ -28,13 +28,13 @@ TYPES = {
 
 
 class Compiler:
-    """Stands where a module of kernels is called: compiles each for a card with the arguments given, and runs none."""
+    """Stands where kernels are called: compiles each for a card with the arguments given, and runs none."""
 
-    def __init__(self, module, card):
-        self._module, self._card, self.made = module, card, []
+    def __init__(self, card):
+        self._card, self.made = card, []
 
-    def __getattr__(self, name):
-        return _Kernel(self, getattr(self._module, name))
+    def of(self, name):
+        return _Kernels(self, cards.load(name))
 
     def compile(self, kernel, given, named):
         import triton
@@ -56,6 +56,14 @@ class Compiler:
         self.made.append(triton.compile(source, target=GPUTarget("cuda", self._card, 32)))
 
 
+class _Kernels:
+    def __init__(self, compiler, module):
+        self._compiler, self._module = compiler, module
+
+    def __getattr__(self, name):
+        return _Kernel(self._compiler, getattr(self._module, name))
+
+
 class _Kernel:
     def __init__(self, compiler, kernel):
         self._compiler, self._kernel = compiler, kernel
@@ -71,13 +79,13 @@ def type_of(value):
     return "fp32" if isinstance(value, float) else "i32" if abs(value) < 2**31 else "i64"
 
 
-@pytest.fixture(params=CARDS)
+@pytest.fixture(params=TARGETS)
 def compiler(request, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Triton, about a default to come
-        kernels = Compiler(head_triton.load(), request.param)
+        kernels = Compiler(request.param)
         monkeypatch.setattr(head, "_accelerated", lambda logits: True)
-        monkeypatch.setattr(head_triton, "_kernels", lambda: kernels)
+        monkeypatch.setattr(cards, "kernels", kernels.of)
         yield kernels
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import pixelwise as pw
 from pixelwise.errors import LayoutError, MissingExtraError, OptionError
+from pixelwise.ops.cards import pick_device
 from pixelwise.training.log import RunLog
-from pixelwise.training.machine import pick_device
 
 
 def test_a_class_per_image(tmp_path):

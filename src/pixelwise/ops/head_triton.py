@@ -6,54 +6,27 @@ thread's, which gathers it, so results repeat to the last bit.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pixelwise.ops import cards
+from pixelwise.ops.cards import parts
 from pixelwise.ops.head_grid import Size, neighbours
 
-CARDS = ("cuda",)  # types of devices that the kernels are tried on
+KERNELS = "triton_kernels"
 BLOCK = 256  # pixels of a program
 _CLASSES = 16  # of a program that gathers gradients, for an eighth as many low-resolution pixels
 
 
 @cache
-def load() -> ModuleType | None:
-    """The kernels, or None where Triton is not installed."""
-    try:
-        from pixelwise.ops import triton_kernels
-    except ImportError:
-        return None
-    return triton_kernels
-
-
-@cache
 def usable(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the kernels run there on logits of that type, by trying each on a few pixels, once in a process.
-
-    Triton compiles when it launches: without a C compiler, or on a card that it does not know, it is only there that
-    it fails. A warning then says why.
-    """
-    if load() is None:
-        return False
-    try:
-        _try(device, dtype)
-    except torch.OutOfMemoryError:
-        raise  # torch's own way takes more
-    except Exception as error:  # whatever a compiler or a driver may raise: there is another way
-        warnings.warn(
-            f"Triton's kernels cannot be used on {device}, the slower way is taken: {error}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return False
-    return True
+    """Whether the kernels run there on logits of that type, by trying each on a few pixels, once in a process."""
+    return cards.load(KERNELS) is not None and cards.works(device, lambda: _try(device, dtype))
 
 
 def _try(device: torch.device, dtype: torch.dtype) -> None:
@@ -117,8 +90,8 @@ def _labels(
     axes = _axes(low, span, size)
     out = torch.empty((len(low), *size), dtype=torch.uint8, device=low.device)
     confidence = torch.empty(out.shape if temperatures else (0,), device=low.device)
-    sharpness = 1 / torch.tensor(temperatures or [1.0], device=low.device)
-    _kernels().labels[_pixels(out)](
+    sharpness = _sharpness(tuple(temperatures or [1.0]), str(low.device))
+    cards.kernels(KERNELS).labels[_pixels(out)](
         low, *low.stride(), *axes.tables, sharpness, out, confidence, low.shape[1], *size,
         CONFIDENT=temperatures is not None, BLOCK=BLOCK,
     )  # fmt: skip
@@ -138,14 +111,14 @@ class _Sums(torch.autograd.Function):
         axes = _axes(low, span, size)
         lse = torch.empty(truth.labels.shape, device=low.device)
         programs = _pixels(lse)
-        parts = torch.zeros((*reversed(programs), 2 + 3 * classes), device=low.device)
-        _kernels().sums[programs](
-            low, *low.stride(), *axes.tables, truth.labels, truth.weights, truth.smoothing, lse, parts, classes, *size,
+        pieces = torch.zeros((*reversed(programs), 2 + 3 * classes), device=low.device)
+        cards.kernels(KERNELS).sums[programs](
+            low, *low.stride(), *axes.tables, truth.labels, truth.weights, truth.smoothing, lse, pieces, classes, *size,
             OVERLAPS=truth.overlaps, BLOCK=BLOCK,
         )  # fmt: skip
         ctx.save_for_backward(low, lse)
         ctx.truth, ctx.axes = truth, axes
-        total = parts.double().sum((0, 1)).float()
+        total = pieces.double().sum((0, 1)).float()
         entropy, weight = total[0], total[1]
         predicted, hits, pixels = total[2:].reshape(3, classes)
         ctx.mark_non_differentiable(weight, pixels)
@@ -160,13 +133,13 @@ class _Sums(torch.autograd.Function):
         slopes = torch.stack([upstream[2], upstream[3]]).float().contiguous()
         mean = torch.empty_like(lse if truth.overlaps else lse[:0])
         if truth.overlaps:
-            _kernels().means[_pixels(lse)](
+            cards.kernels(KERNELS).means[_pixels(lse)](
                 low, *low.stride(), *axes.tables, truth.labels, lse, slopes, mean, classes, *axes.size, BLOCK=BLOCK
             )  # fmt: skip
         out = torch.empty(low.shape, device=low.device)
         block = BLOCK // 8
-        programs = (_parts(low.shape[2] * low.shape[3], block), _parts(classes, _CLASSES), len(low))
-        _kernels().gradient[programs](
+        programs = (parts(low.shape[2] * low.shape[3], block), parts(classes, _CLASSES), len(low))
+        cards.kernels(KERNELS).gradient[programs](
             low, *low.stride(), *axes.tables, axes.rows.reach, axes.columns.reach, axes.rows.far, axes.columns.far,
             truth.labels, truth.weights * upstream[0], truth.smoothing, lse, slopes, mean, out, classes,
             *low.shape[2:], *axes.size, OVERLAPS=truth.overlaps, BLOCK=block, CLASSES=_CLASSES,
@@ -174,24 +147,18 @@ class _Sums(torch.autograd.Function):
         return out.to(low.dtype), None, None
 
 
-def _kernels() -> Any:
-    kernels = load()
-    if kernels is None:
-        raise RuntimeError("Triton is not installed")
-    return kernels
-
-
 def _pixels(maps: Tensor) -> tuple[int, int]:
-    return _parts(maps.shape[1] * maps.shape[2], BLOCK), len(maps)
-
-
-def _parts(count: int, size: int) -> int:
-    return -(-count // size)
+    return parts(maps.shape[1] * maps.shape[2], BLOCK), len(maps)
 
 
 def _axes(low: Tensor, span: Size, size: Size) -> _Axes:
     rows, columns = (_axis(low.shape[2 + axis], span[axis], size[axis], str(low.device)) for axis in (0, 1))
     return _Axes(rows, columns, size)
+
+
+@lru_cache(maxsize=16)
+def _sharpness(temperatures: tuple[float, ...], device: str) -> Tensor:
+    return (1 / torch.tensor(temperatures)).to(device)
 
 
 @lru_cache(maxsize=128)

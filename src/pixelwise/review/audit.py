@@ -18,6 +18,7 @@ from pixelwise.infer.jobs import find_jobs
 from pixelwise.infer.predictor import predict
 from pixelwise.models.bundle import load_network
 from pixelwise.models.segmenter import Segmenter
+from pixelwise.ops.cards import pick_device
 from pixelwise.report.pictures import display_rgb
 from pixelwise.report.review import (
     Suspect,
@@ -32,7 +33,6 @@ from pixelwise.review.folds import Cutting, Fold, Say, labelled, out_of_fold
 from pixelwise.review.labels import Evidence, Region, SuspectOptions
 from pixelwise.review.patch import Correction, Patch, write_patch
 from pixelwise.review.search import Search, judged
-from pixelwise.training.machine import pick_device
 from pixelwise.training.options import TrainOptions
 
 EVIDENCE = "evidence.npz"

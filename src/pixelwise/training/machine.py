@@ -1,12 +1,8 @@
-"""The machine that a run finds itself on: its device and its memory."""
+"""The memory of the machine that a run finds itself on."""
 
 from __future__ import annotations
 
 import ctypes
-
-import torch
-
-from pixelwise.errors import OptionError
 
 
 def keep_memory() -> None:
@@ -22,16 +18,3 @@ def keep_memory() -> None:
         libc.mallopt(no_trim, 2**31 - 1)
     except (OSError, AttributeError):
         return
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is the first CUDA device, if there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise OptionError(f"no device is called {name!r}", remedy="give auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device {name!r} is not there", remedy="give --device cpu")
-    return device

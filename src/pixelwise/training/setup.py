@@ -16,10 +16,11 @@ from pixelwise.data.loader import ImageCache, Loader
 from pixelwise.errors import TrainingError
 from pixelwise.models.bundle import BundleFacts
 from pixelwise.models.network import Network
+from pixelwise.ops.cards import pick_device
 from pixelwise.training.clock import CLOCKS, Clock
 from pixelwise.training.correction import PASSES
 from pixelwise.training.log import RunLog
-from pixelwise.training.machine import keep_memory, pick_device
+from pixelwise.training.machine import keep_memory
 from pixelwise.training.optim import WeightAverage, make_optimizer
 from pixelwise.training.options import TrainOptions
 from pixelwise.training.plan import (

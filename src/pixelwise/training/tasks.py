@@ -27,7 +27,7 @@ from pixelwise.models.localizer import Localizer
 from pixelwise.models.network import Network, TaskName
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.tasks import TaskOptions, build_task
-from pixelwise.ops.maps import fits
+from pixelwise.ops.head import takes_full
 from pixelwise.ops.objects import main_object
 from pixelwise.training.options import TrainOptions
 from pixelwise.types import IGNORE, Normalization
@@ -268,7 +268,7 @@ def _pixel_loss(
     logits: Tensor, labels: Tensor, options: LossOptions, *, weights: Tensor | None, span: tuple[int, int]
 ) -> Tensor:
     """From logits that span `span` pixels from the first one of the labels on; enlarged inside the loss, if at all."""
-    if logits.shape[-2:] != span or (logits.shape[1] > 1 and fits(logits)):  # what kernels take as it is
+    if logits.shape[-2:] != span or takes_full(logits):
         return segmentation_loss(logits, labels, options, weights=weights, span=span)
     cropped = logits[..., : labels.shape[-2], : labels.shape[-1]]
     return segmentation_loss(cropped, labels, options, weights=weights)
