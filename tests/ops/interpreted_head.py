@@ -1,4 +1,4 @@
-"""Triton's kernels run by its interpreter, on processors, judged by torch in float64; test_head_triton starts them."""
+"""Triton's kernels run by its interpreter, on processors, judged by torch in float64; test_triton starts them."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Triton's kernels compiled for real cards, as `head_triton` launches them; for that no card is needed.
+"""Triton's kernels compiled for real cards, as they are launched; for that no card is needed.
 
 The interpreter, by which their arithmetic is judged, takes much that the compiler does not.
 """
@@ -6,11 +6,16 @@ The interpreter, by which their arithmetic is judged, takes much that the compil
 import importlib.util
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
+from pixelwise.data.loader import ImageCache
+from pixelwise.data.ondevice import DeviceViews
+from pixelwise.data.transforms import ColorChange, View
 from pixelwise.ops import cards, head
 from pixelwise.ops.head import confident_labels_from_low, labels_from_low, sums_from_low
+from pixelwise.types import Normalization, Sample
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 
@@ -108,6 +113,17 @@ def test_loss(compiler, dtype, overlaps):
     (found.entropy + found.predicted.sum()).backward()
     names = [one.metadata.name for one in compiler.made]
     assert names == (["sums", "means", "gradient"] if overlaps else ["sums", "gradient"])
+
+
+@pytest.mark.parametrize(("dtype", "bands"), [("uint8", 3), ("uint16", 4), ("float32", 1)])
+def test_views(compiler, dtype, bands):
+    images = ImageCache([Sample("one", np.zeros((9, 8, bands), dtype), np.zeros((9, 8), np.uint8))])
+    made = DeviceViews(
+        images, torch.device("cpu"), Normalization((0.0,) * bands, (1.0,) * bands), room=1 << 20
+    )
+    change = ColorChange(np.ones((1, 1), np.float32), np.zeros((1, bands), np.float32))
+    made.batch([0], [View((4.5, 4.0), ((1, 0), (0, 1)))], (4, 6), change, coarse=False)
+    assert [one.metadata.name for one in compiler.made] == ["views"]
 
 
 def logits(dtype, last):

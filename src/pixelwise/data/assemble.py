@@ -91,7 +91,5 @@ def _work(
     row, column = view.center
     if b == c == 0:
         return kernels.upright, (*pair, np.array([a, row, d, column]), colors, image, truth)
-    rows, columns = truth.shape
-    y = row - 0.5 - a * (rows - 1) / 2 - b * (columns - 1) / 2
-    x = column - 0.5 - c * (rows - 1) / 2 - d * (columns - 1) / 2
-    return kernels.turned, (*pair, np.array([a, b, c, d, y, x], np.float32), colors, image, truth)
+    affine = np.array(view.affine((truth.shape[0], truth.shape[1])), np.float32)
+    return kernels.turned, (*pair, affine, colors, image, truth)

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.data.assemble import assemble
+from pixelwise.data.ondevice import DeviceViews, usable
 from pixelwise.data.transforms import AugmentOptions, random_colors, random_view
 from pixelwise.types import Image, Labels, Normalization, Sample
 
@@ -34,7 +36,10 @@ class Samples(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised images float32 [N, C, h, w] channels last, labels uint8 [N, h, w], and the images' names."""
+    """Normalised images float32 [N, C, h, w] channels last, labels uint8 [N, h, w], and the images' names.
+
+    On the device that the loader was given, where it can make them there.
+    """
 
     images: Tensor
     labels: Tensor
@@ -128,12 +133,17 @@ class Loader:
         normalization: Normalization,
         augment: AugmentOptions,
         seed: int,
+        device: torch.device | None = None,
     ) -> None:
         self.cache = cache
         self.batch_size = batch
         self.normalization = normalization
         self.augment = augment
         self.seed = seed
+        self.device = device or torch.device("cpu")
+        self._on_device: DeviceViews | None = None
+        if len(cache) and usable(self.device, cache.get(0, coarse=False)[0]):
+            self._on_device = DeviceViews(cache, self.device, normalization)
 
     def batch(self, step: int, size: tuple[int, int], *, coarse: bool = False) -> Batch:
         """The batch of `step`: views of `size` (rows, columns), of half-resolution images if `coarse`."""
@@ -142,7 +152,10 @@ class Loader:
         pairs = [self.cache.get(index, coarse=coarse) for index in chosen]
         views = [random_view(labels.shape, size, self.augment, rng) for _, labels in pairs]
         change = random_colors(len(pairs), pairs[0][0].shape[2], self.augment.color, rng)
-        images, truth = assemble(pairs, views, size, self.normalization, change)
+        if self._on_device is None:
+            images, truth = assemble(pairs, views, size, self.normalization, change)
+        else:
+            images, truth = self._on_device.batch(chosen, views, size, change, coarse=coarse)
         return Batch(images, truth, tuple(self.cache.names[index] for index in chosen))
 
     def indices(self, step: int) -> list[int]:

@@ -60,6 +60,14 @@ class View:
         (a, b), (c, d) = self.matrix
         return b == c == 0 and abs(a) == abs(d) == 1
 
+    def affine(self, size: tuple[int, int]) -> tuple[float, ...]:
+        """(a, b, c, d, y, x): pixel (i, j) of a view of `size` is at row a i + b j + y, column c i + d j + x."""
+        (a, b), (c, d) = self.matrix
+        row, column = (size[0] - 1) / 2, (size[1] - 1) / 2
+        y = self.center[0] - 0.5 - a * row - b * column
+        x = self.center[1] - 0.5 - c * row - d * column
+        return a, b, c, d, y, x
+
 
 def random_view(
     shape: tuple[int, int], size: tuple[int, int], options: AugmentOptions, rng: np.random.Generator

@@ -64,7 +64,12 @@ def prepare(
     transfer = start.begin(network, log.say)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loader = Loader(
-        cache, batch=options.batch, normalization=values, augment=options.augment, seed=options.seed
+        cache,
+        batch=options.batch,
+        normalization=values,
+        augment=options.augment,
+        seed=options.seed,
+        device=device,
     )
     average = WeightAverage(network) if options.optim.ema else None
     optimizer = make_optimizer(network, options.optim, transfer)

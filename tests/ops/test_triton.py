@@ -1,4 +1,4 @@
-"""The kernels for GPUs, without one: Triton's interpreter runs interpreted_head in a process of its own."""
+"""The kernels for GPUs, without one: Triton's interpreter runs interpreted_*.py, in a process of its own each."""
 
 import importlib.util
 import os
@@ -11,13 +11,14 @@ import torch
 
 from pixelwise.ops import cards, head, head_triton
 
-TESTS = Path(__file__).with_name("interpreted_head.py")
+TESTS = sorted(Path(__file__).parent.glob("interpreted_*.py"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
-def test_by_the_interpreter():
+@pytest.mark.parametrize("file", TESTS, ids=[file.stem for file in TESTS])
+def test_by_the_interpreter(file):
     """What Triton defines when it is imported has to be interpreted too, hence the process."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(TESTS)]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(file)]
     surroundings = {**os.environ, "TRITON_INTERPRET": "1", "PYTEST_ADDOPTS": ""}
     found = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout[-4000:] + found.stderr[-2000:]
