@@ -1,4 +1,4 @@
-"""Views that accelerators make, by Triton's interpreter, judged by those that processors make; test_triton starts it."""
+"""Views made on accelerators, by Triton's interpreter, judged by those of processors; test_triton starts them."""
 
 import numpy as np
 import pytest

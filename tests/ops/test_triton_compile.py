@@ -14,6 +14,7 @@ from pixelwise.data.loader import ImageCache
 from pixelwise.data.ondevice import DeviceViews
 from pixelwise.data.transforms import ColorChange, View
 from pixelwise.ops import cards, head
+from pixelwise.ops.confusion_triton import _count
 from pixelwise.ops.head import confident_labels_from_low, labels_from_low, sums_from_low
 from pixelwise.types import Normalization, Sample
 
@@ -47,6 +48,7 @@ class Compiler:
         from triton.compiler import ASTSource
 
         values = dict(zip(kernel.arg_names, given, strict=False)) | named
+        options = {name: values.pop(name) for name in ("num_warps",) if name in values}
         assert set(values) == set(kernel.arg_names)
         constants = {
             parameter.name: values[parameter.name]
@@ -58,7 +60,7 @@ class Compiler:
             name: "constexpr" if name in constants else type_of(values[name]) for name in kernel.arg_names
         }
         source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
-        self.made.append(triton.compile(source, target=GPUTarget("cuda", self._card, 32)))
+        self.made.append(triton.compile(source, target=GPUTarget("cuda", self._card, 32), options=options))
 
 
 class _Kernels:
@@ -124,6 +126,14 @@ def test_views(compiler, dtype, bands):
     change = ColorChange(np.ones((1, 1), np.float32), np.zeros((1, bands), np.float32))
     made.batch([0], [View((4.5, 4.0), ((1, 0), (0, 1)))], (4, 6), change, coarse=False)
     assert [one.metadata.name for one in compiler.made] == ["views"]
+
+
+@pytest.mark.parametrize("classes", [1, 19])
+def test_confusion(compiler, classes):
+    labels = torch.zeros(9, 5, dtype=torch.uint8)
+    _count(labels.reshape(-1), labels.reshape(-1), classes, 255)
+    assert [one.metadata.name for one in compiler.made] == ["count"]
+    assert compiler.made[0].metadata.num_warps == 1
 
 
 def logits(dtype, last):

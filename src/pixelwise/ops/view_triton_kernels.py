@@ -17,11 +17,11 @@ def views(
 ):  # fmt: skip
     """Pixels of views: out float32 [N, height, width, BANDS] and truth uint8 [N, height, width].
 
-    `values` and `labels` hold images one after the other, pixel by pixel. `facts` float64 [N, length] says of each view:
-    0 where pixel (0, 0) of its image would lie, 1 pixels from one row there to the next, 2 and 3 height and width of the
-    image; 4 to 9 a, b, c, d, y, x: pixel (i, j) lies at row a i + b j + y, column c i + d j + x; then of each band a
-    factor, of each band a summand, of each band the value outside. Positions are float64: those of a view without zoom
-    or turn are exact.
+    `values` and `labels` hold images one after the other, pixel by pixel. `facts` float64 [N, length] says of each
+    view: 0 where pixel (0, 0) of its image would lie, 1 pixels from one row there to the next, 2 and 3 height and width
+    of the image; 4 to 9 a, b, c, d, y, x: pixel (i, j) lies at row a i + b j + y, column c i + d j + x; then of each
+    band a factor, of each band a summand, of each band the value outside. Positions are float64: those of a view
+    without zoom or turn are exact.
     """
     image = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
