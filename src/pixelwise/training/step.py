@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from pixelwise.training.clock import CLOCKS
 from pixelwise.training.optim import make_optimizer
 from pixelwise.training.options import TrainOptions
 from pixelwise.training.plan import Precision
+from pixelwise.training.recorded import Recordings
 from pixelwise.training.tasks import Task
 from pixelwise.training.transfer import Transfer
 
@@ -48,6 +50,10 @@ class Stepper:
         self.weights = None if weights is None else weights.to(self.device)
         self.transfer = transfer
         self.accumulate = accumulate
+        # what is frozen changes during a transfer, and a recording does not
+        recordable = self.device.type == "cuda" and task.recordable and transfer is None and accumulate == 1
+        self._compute = partial(_loss, network, task, precision, loss, self.weights)
+        self._recordings = Recordings(network, self._compute) if recordable else None
 
     def run(self, batch: Batch, *, lr: float, progress: float = 0.0) -> float:
         """One update of the weights; returns the loss, which the caller checks to be finite.
@@ -63,24 +69,27 @@ class Stepper:
         labels = batch.labels.to(self.device, non_blocking=True)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
+        value = self._backward(images, labels)
+        if math.isfinite(value):  # a broken loss must not reach the weights
+            with _arithmetic(self.device, self.precision):
+                self.optimizer.step()
+        return value
+
+    def _backward(self, images: Tensor, labels: Tensor) -> float:
+        """The loss, with the gradients of the parameters set; they mean nothing where it is not finite."""
+        if self._recordings is not None:
+            return float(self._recordings.run(images, labels))
         self.optimizer.zero_grad(set_to_none=True)
         value = 0.0
         for part, truth in zip(
             images.tensor_split(self.accumulate), labels.tensor_split(self.accumulate), strict=True
         ):
-            with self._arithmetic():
-                outputs = self.task.forward(self.network, part)
-            loss = self.task.loss(outputs, part, truth, self.loss, self.weights) * (len(part) / len(images))
+            loss = self._compute(part, truth) * (len(part) / len(images))
             value += float(loss.detach())
-            if not math.isfinite(value):  # a broken loss must not reach the weights
-                return value
+            if not math.isfinite(value):
+                break
             loss.backward()  # type: ignore[no-untyped-call]
-        with self._arithmetic():
-            self.optimizer.step()
         return value
-
-    def _arithmetic(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
 def time_steps(
@@ -106,3 +115,22 @@ def time_steps(
         stepper.run(batch, lr=1e-6)
         seconds.append(clock() - start)
     return min(seconds[1:])
+
+
+def _loss(
+    network: Network,
+    task: Task,
+    precision: Precision,
+    options: LossOptions,
+    weights: Tensor | None,
+    images: Tensor,
+    labels: Tensor,
+) -> Tensor:
+    """What a step minimises; no method of the stepper, so that a recording of it does not keep the stepper alive."""
+    with _arithmetic(images.device, precision):
+        outputs = task.forward(network, images)
+    return task.loss(outputs, images, labels, options, weights)
+
+
+def _arithmetic(device: torch.device, precision: Precision) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

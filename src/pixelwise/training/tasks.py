@@ -52,10 +52,17 @@ class Judged(Protocol):
 
 
 class Task(Protocol):
-    """One task, as the loop sees it."""
+    """One task, as the loop sees it.
+
+    Attributes:
+        name: As `--task` has it.
+        measure: What `evaluate` puts first.
+        recordable: Forward and loss ask for the value of no tensor, so that they can be recorded (`recorded`).
+    """
 
     name: TaskName
     measure: str
+    recordable: bool
 
     def check(self, data: Dataset) -> None:
         """Refuse data that the task cannot learn from."""
@@ -89,6 +96,7 @@ class Segment:
 
     name: TaskName = "segment"
     measure = "mean_iou"
+    recordable = True
 
     def check(self, data: Dataset) -> None:
         """Needs masks."""
@@ -131,6 +139,7 @@ class Classify:
 
     name: TaskName = "classify"
     measure = "accuracy"
+    recordable = True
 
     def check(self, data: Dataset) -> None:
         """Needs a folder per class."""
@@ -177,6 +186,7 @@ class Reconstruct:
 
     name: TaskName = "reconstruct"
     measure = "explained_variance"
+    recordable = True
 
     def check(self, data: Dataset) -> None:
         """Any images will do."""
@@ -213,6 +223,7 @@ class Localize:
 
     name: TaskName = "localize"
     measure = "mean_box_iou"
+    recordable = False
 
     def check(self, data: Dataset) -> None:
         """Needs masks, from which the boxes are made."""

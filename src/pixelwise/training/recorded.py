@@ -1,0 +1,108 @@
+"""Forward, loss and backward recorded once and replayed: a CUDA graph, which the processor starts with one call.
+
+On a fast card the several hundred kernels of a step are done sooner than the processor can start them one by one.
+https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Compute = Callable[[Tensor, Tensor], Tensor]
+WARM = 3  # runs before a recording, in which libraries choose their ways and take their memory
+
+
+class Recordings:
+    """One recording for each size of batch; where one cannot be made, `compute` runs as it is from then on.
+
+    Whatever a recording reads and writes stays where it was: the weights must be changed in place, and `parameters` get
+    the same gradients again and again, which the next replay overwrites.
+    """
+
+    def __init__(self, network: nn.Module, compute: Compute) -> None:
+        """Prepare.
+
+        Args:
+            network: Whose parameters and statistics `compute` uses.
+            compute: Images and labels to a loss. It asks for the value of no tensor.
+        """
+        self.network, self.compute = network, compute
+        self._made: dict[tuple[torch.Size, torch.Size], _Recording] = {}
+        self._failed = False
+        self._pool = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
+
+    def run(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The loss, with the gradients of the parameters set anew."""
+        key = images.shape, labels.shape
+        if key not in self._made and not self._failed:
+            try:
+                self._made[key] = _Recording(self.network, self.compute, (images, labels), self._pool)
+            except Exception as error:  # whatever a driver or an operation may raise: there is another way
+                self._failed = True
+                self._made.clear()
+                warnings.warn(
+                    f"a step cannot be recorded, the slower way is taken: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        if self._failed:
+            return self._plain(images, labels)
+        return self._made[key].replay(images, labels)
+
+    def _plain(self, images: Tensor, labels: Tensor) -> Tensor:
+        self.network.zero_grad(set_to_none=True)
+        loss = self.compute(images, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+
+class _Recording:
+    """The graph of one size."""
+
+    def __init__(
+        self, network: nn.Module, compute: Compute, batch: tuple[Tensor, Tensor], pool: Any
+    ) -> None:
+        self._images, self._labels = (tensor.clone() for tensor in batch)
+        self._parameters = [one for one in network.parameters() if one.requires_grad]
+        statistics = list(network.buffers())
+        before = [one.clone() for one in statistics]
+        try:
+            self._warm_up(network, compute)
+            network.zero_grad(set_to_none=True)  # so that gradients are written, not added up
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, pool=pool):
+                # kept: tables that its operations read belong to it
+                self._loss = compute(self._images, self._labels)
+                self._loss.backward()  # type: ignore[no-untyped-call]
+        finally:
+            put_back(statistics, before)
+        self._gradients = [one.grad for one in self._parameters]
+
+    def replay(self, images: Tensor, labels: Tensor) -> Tensor:
+        self._images.copy_(images)
+        self._labels.copy_(labels)
+        self._graph.replay()
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
+        return self._loss.detach()
+
+    def _warm_up(self, network: nn.Module, compute: Compute) -> None:
+        stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM):
+                network.zero_grad(set_to_none=True)
+                compute(self._images, self._labels).backward()  # type: ignore[no-untyped-call]
+        torch.cuda.current_stream().wait_stream(stream)
+
+
+def put_back(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Give tensors the values they had."""
+    with torch.no_grad():
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.copy_(value)
