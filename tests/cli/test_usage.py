@@ -34,6 +34,15 @@ def test_the_list_of_commands_cuts_no_sentence_short(capsys):
         (["train", "x", "--set"], "--set", "see `pixelwise train --help`"),
         (["predict", "m", "x", "-o", "y", "--spread", "cloud"], "--spread cloud", "known: local, ray"),
         (["calibrate", "m", "x", "-o", "y", "--share", "2"], "--share is 2", "between 0 and 1"),
+        (["predict", "m", "x", "-o", "y", "--device", "gpu"], "'gpu'", "give auto, cpu or cuda"),
+        (["evaluate", "m", "x", "-o", "y", "--device", "gpu"], "'gpu'", "give auto, cpu or cuda"),
+        (["compare", "m", "n", "x", "--device", "gpu"], "'gpu'", "give auto, cpu or cuda"),
+        (["calibrate", "m", "x", "-o", "y", "--device", "gpu"], "'gpu'", "give auto, cpu or cuda"),
+        (
+            ["predict", "m", "x", "-o", "y", "--device", "cuda", "--spread", "local"],
+            "--device cuda with --spread",
+            "leave out one of them",
+        ),
     ],
 )
 def test_a_mistyped_command_line_says_what_it_was_and_which_help_to_see(capsys, arguments, found, remedy):

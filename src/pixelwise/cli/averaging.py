@@ -53,7 +53,7 @@ class Averaging:
         """Whether anything is to be averaged."""
         return bool(self.named)
 
-    def of(self, network: Network, engine: str) -> Averaged | None:
+    def of(self, network: Network, engine: str, device: str) -> Averaged | None:
         """What runs all views and models, whose cost is printed; None where nothing is to be averaged.
 
         Raises:
@@ -72,7 +72,7 @@ class Averaging:
                 f"{self.named} is asked of a model that can {network.task}",
                 remedy=f"leave out {self.named}, or give a model trained with --task segment",
             )
-        models = [network, *(load(path) for path in self.ensemble)]
+        models = [network, *(load(path, device) for path in self.ensemble)]
         averaged = Averaged(models, Views(self.flips, self.scales), uncertainty=self.uncertainty)
         if self.uncertainty and averaged.cost == 1:
             raise OptionError(

@@ -13,6 +13,7 @@ from pixelwise.cli.terms import (
     Data,
     Json,
     Model,
+    Place,
     Seed,
     Splits,
     chosen_split,
@@ -42,6 +43,7 @@ def calibrate(  # noqa: PLR0913  the command line has more options than a functi
     classes: Classes = None,
     splits: Splits = None,
     seed: Seed = 0,
+    device: Place = "auto",
     json: Json = False,
 ) -> None:
     """Fit temperatures, so that a confidence of 0.8 is right four times in five. Labels stay what they are."""
@@ -53,7 +55,7 @@ def calibrate(  # noqa: PLR0913  the command line has more options than a functi
     refuse_folder(out, "calibrated.safetensors")
     if not 0 < share < 1:
         raise OptionError(f"--share is {share:g}", remedy="a share lies between 0 and 1, such as 0.9")
-    network = load(model)
+    network = load(model, device)
     facts = facts_of(network)
     dataset = open_data(data, classes, splits, seed=seed, stored=facts.split)
     chosen = chosen_split(dataset, split)

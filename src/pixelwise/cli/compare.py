@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.terms import Classes, Data, Json, Seed, SplitName, Splits, chosen_split, emit, open_data
+from pixelwise.cli.terms import (
+    Classes,
+    Data,
+    Json,
+    Place,
+    Seed,
+    SplitName,
+    Splits,
+    chosen_split,
+    emit,
+    open_data,
+)
 
 if TYPE_CHECKING:
     from pixelwise.data.dataset import Split
@@ -35,6 +46,7 @@ def compare(  # noqa: PLR0913  the command line has more options than a function
     classes: Classes = None,
     splits: Splits = None,
     seed: Seed = 0,
+    device: Place = "auto",
     json: Json = False,
 ) -> None:
     """Score two models on the same images and tell whether one is better, by how much and how sure that is.
@@ -48,7 +60,7 @@ def compare(  # noqa: PLR0913  the command line has more options than a function
     from pixelwise.evaluation.comparisonreport import comparison_text, write_comparison
     from pixelwise.models.bundle import facts_of
 
-    sides = [_networks(a), _networks(b)]
+    sides = [_networks(a, device), _networks(b, device)]
     _check_alike([network for side in sides for network in side])
     dataset = open_data(data, classes, splits, seed=seed, stored=facts_of(sides[0][0]).split)
     chosen = chosen_split(dataset, split)
@@ -73,13 +85,13 @@ def compare(  # noqa: PLR0913  the command line has more options than a function
             print(f"\nreport  {out / 'compare.html'}\nnumbers {out / 'compare.json'}")
 
 
-def _networks(text: str) -> list[Segmenter]:
+def _networks(text: str, device: str) -> list[Segmenter]:
     """The networks of a list of model files or run folders, separated by commas."""
     from pixelwise.evaluation.checks import check_different
     from pixelwise.models.bundle import load
 
     paths = _paths(text)
-    networks = [load(Path(path)) for path in paths]
+    networks = [load(Path(path), device) for path in paths]
     check_different(networks, paths)
     return networks
 

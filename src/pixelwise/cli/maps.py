@@ -11,9 +11,17 @@ import typer
 
 from pixelwise.cli.averaging import Averaging, parse_scales
 from pixelwise.cli.bars import Bar
-from pixelwise.cli.scenes import SceneSettings, check_spread, map_all, parse_overlap, scene_dict, summary
+from pixelwise.cli.scenes import (
+    SceneSettings,
+    check_spread,
+    map_all,
+    parse_overlap,
+    place_for,
+    scene_dict,
+    summary,
+)
 from pixelwise.cli.shift import ShiftCheck, warn_of_shift
-from pixelwise.cli.terms import Json, Model, emit
+from pixelwise.cli.terms import Json, Model, Place, emit
 from pixelwise.errors import OptionError
 
 
@@ -66,9 +74,9 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
     engine: Annotated[
         str,
         typer.Option(
-            help="Of class maps: auto, eager, openvino, compiled or onnxruntime. auto starts at once and, where more "
-            "than 20 s of work are left, times what is installed (pip install 'pixelwise[fast]') and changes to the "
-            "quickest; it says which, and remembers. Scenes stay eager."
+            help="Of class maps: auto, eager, openvino, compiled, onnxruntime, or recorded (on a card). auto starts at "
+            "once and, where more than 20 s of work are left (on a card 1 s), times what is installed (pip install "
+            "'pixelwise[fast]') and changes to the quickest; it says which, and remembers. Scenes stay eager."
         ),
     ] = "auto",
     overlap: Annotated[
@@ -101,6 +109,7 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
         str | None, typer.Option(metavar="ADDRESS", help="With --spread ray: of a running cluster.")
     ] = None,
     shift_check: ShiftCheck = True,
+    device: Place = "auto",
     json: Json = False,
 ) -> int:
     """Answer for images with a model of any task.
@@ -134,9 +143,10 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
         resample,
         averaging=averaging.named,
     )
-    network = load_network(model)
+    place = place_for(device, spread)
+    network = load_network(model, place)
     shift = warn_of_shift(network, listed(inputs), out, wanted=shift_check, resample=resample)
-    averaged = averaging.of(network, engine)
+    averaged = averaging.of(network, engine, place)
 
     def map_images(images: Sequence[Path]) -> list[Path]:
         with Bar("images") as bar:

@@ -21,6 +21,7 @@ from pixelwise.cli.terms import (
     Encoder,
     Json,
     Model,
+    Place,
     RunSeed,
     Seed,
     Set,
@@ -135,6 +136,7 @@ def evaluate(  # noqa: PLR0913  see train
         list[Path] | None,
         typer.Option(metavar="OTHER", help="Another seed of the recipe; may be repeated. All are summed up."),
     ] = None,
+    device: Place = "auto",
     json: Json = False,
 ) -> None:
     """Score a model of any task on a dataset: scores.json and a report that opens offline."""
@@ -146,10 +148,10 @@ def evaluate(  # noqa: PLR0913  see train
     from pixelwise.models.bundle import facts_of, load_network
     from pixelwise.models.segmenter import Segmenter
 
-    network = load_network(model)
+    network = load_network(model, device)
     if thorough and not isinstance(network, Segmenter):
         raise OptionError("--thorough with a network that does not segment", remedy="leave --thorough out")
-    others = _others(network, model, runs or [])
+    others = _others(network, model, runs or [], device)
     labelled = network.task != "reconstruct"
     dataset = open_data(data, classes, splits, seed=seed, stored=facts_of(network).split, labelled=labelled)
     chosen = chosen_split(dataset, split)
@@ -178,7 +180,7 @@ def evaluate(  # noqa: PLR0913  see train
         print(f"next    {spell('predict', model, 'IMAGES', '-o', 'maps')}")
 
 
-def _others(network: Network, model: Path, runs: list[Path]) -> dict[Path, Segmenter]:
+def _others(network: Network, model: Path, runs: list[Path], device: str) -> dict[Path, Segmenter]:
     """The networks of the other runs of a recipe, each another one."""
     from pixelwise.errors import OptionError
     from pixelwise.evaluation.checks import check_different
@@ -186,7 +188,7 @@ def _others(network: Network, model: Path, runs: list[Path]) -> dict[Path, Segme
 
     if runs and network.task != "segment":
         raise OptionError("--runs with a network that does not segment", remedy="leave --runs out")
-    others = [load(run) for run in runs]
+    others = [load(run, device) for run in runs]
     check_different([network, *others], [str(path) for path in (model, *runs)])
     return dict(zip(runs, others, strict=True))
 

@@ -54,6 +54,20 @@ def check_spread(spread: str | None, workers: int | None, ray_address: str | Non
         raise OptionError(f"--spread {spread}", remedy=close_matches(spread, PLACES))
 
 
+def place_for(device: str, spread: str | None) -> str:
+    """Where the model is put; scenes are spread over processes that compute on processors.
+
+    Raises:
+        OptionError: a card was asked for too.
+
+    >>> place_for("auto", None), place_for("auto", "local")
+    ('auto', 'cpu')
+    """
+    if spread is not None and device not in ("auto", "cpu"):
+        raise OptionError(f"--device {device} with --spread", remedy="leave out one of them")
+    return "cpu" if spread is not None else device
+
+
 @dataclass(frozen=True)
 class SceneSettings:
     """What the command line says about scenes."""

@@ -42,6 +42,9 @@ Size = Annotated[str | None, typer.Option("--size", "--imgsz", help="Crops: 256 
 Batch = Annotated[int | None, typer.Option(help="Images per step.")]
 RunSeed = Annotated[int | None, typer.Option(help="Of everything random.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+Place = Annotated[
+    str, typer.Option("--device", help="Where it computes: auto (a CUDA card if there is one), cpu or cuda.")
+]
 Config = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Options from a recipe or a run's config.yaml.")
 ]

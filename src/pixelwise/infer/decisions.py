@@ -26,7 +26,7 @@ from pixelwise.models.download import cache_folder
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.types import Image
 
-ENGINES = ("auto", "eager", "compiled", "openvino", "onnxruntime")
+ENGINES = ("auto", "eager", "compiled", "openvino", "onnxruntime", "recorded")
 _LIBRARIES = ("torch", "openvino", "onnxruntime", "onnx", "onnxscript")
 
 
@@ -40,7 +40,7 @@ def key_of(model: Segmenter, precision: Precision, image: Image, names: Sequence
     from pixelwise import __version__
 
     facts = [
-        _processor(),
+        _machine(next(model.parameters()).device),
         str(torch.get_num_threads()),
         f"pixelwise {__version__}",
         *(_version(name) for name in _LIBRARIES),
@@ -82,6 +82,10 @@ def _version(name: str) -> str:
         return f"{name} {importlib.metadata.version(name)}"
     except importlib.metadata.PackageNotFoundError:
         return f"no {name}"
+
+
+def _machine(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
 
 
 def _processor() -> str:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.backends import compiled, onnx, openvino
+from pixelwise.backends import compiled, onnx, openvino, recorded
 from pixelwise.errors import MissingExtraError, OptionError, PixelwiseError, close_matches
 from pixelwise.infer import decisions
 from pixelwise.infer.decisions import ENGINES
@@ -25,6 +25,7 @@ from pixelwise.types import Image, Labels
 
 Answer = TypeVar("Answer")
 WORTH = 20.0  # seconds of work still to do from which on `auto` looks for something quicker
+WORTH_RECORDING = 1.0  # the same on a card, where what is quicker is there in a second
 LONG = 300.0  # from which on it waits for torch.compile too, which takes half a minute for each size of image
 SEARCH = 60.0  # seconds after which it tries no further one
 SLOW = 5.0  # seconds of an image from which on it is timed once and not twice
@@ -98,7 +99,8 @@ class Auto:
         self.precision: Precision = precision or precision_of(model)
         self._eager = Running(model, self.precision)
         self.engine: Engine = self._eager
-        self._decided = next(model.parameters()).device.type != "cpu"
+        self._on_card = next(model.parameters()).device.type != "cpu"
+        self._decided = False
 
     def prepare(self, dtype: str) -> None:
         """Nothing: what it begins with needs no preparation."""
@@ -124,7 +126,7 @@ class Auto:
         answer = self._asked(ask)
         self.left -= 1
         seconds = (time.monotonic() - began) * self.left
-        if not self._decided and seconds > WORTH:
+        if not self._decided and seconds > (WORTH_RECORDING if self._on_card else WORTH):
             self._decided = True
             self.engine = self._quickest(image, seconds)
         return answer
@@ -160,6 +162,8 @@ class Auto:
 
     def _candidates(self, seconds: float) -> list[str]:
         """Names, the soonest prepared first; those that prepare each size anew only where there is but one."""
+        if self._on_card:
+            return ["recorded"]
         names = ["openvino"]
         if self.alike():
             if self.precision == "float32":  # ONNX Runtime has no convolutions in bfloat16
@@ -183,7 +187,7 @@ def open_engine(
     Args:
         model: A network with its classes and its preprocessing.
         name: `eager` starts at once; `openvino` takes seconds to prepare; `compiled` and `onnxruntime` prepare each
-            size of image; `auto` decides by timing.
+            size of image; `recorded` is for models on a CUDA device; `auto` decides by timing.
         images: For `auto`: how many there are to be mapped.
         precision: As for `predict`.
         say: Called with what `auto` finds.
@@ -191,20 +195,24 @@ def open_engine(
             `auto` tries engines that prepare each size.
 
     Raises:
-        OptionError: an unknown name, or a network that the backend cannot run; what prepares each size says so with
-            the first image of it.
+        OptionError: an unknown name, or a network that the backend cannot run, where it is; what prepares each size
+            says so with the first image of it.
         MissingExtraError: the backend is not installed.
     """
     EngineChoice(name)
     if name == "auto":
         return Auto(model, images=images, precision=precision, say=say, alike=alike)
     chosen = precision or precision_of(model)
+    if name in ("openvino", "onnxruntime") and next(model.parameters()).device.type != "cpu":
+        raise OptionError(f"the engine {name} computes on the processor", remedy="add --device cpu")
     if name == "eager":
         return Running(model, chosen)
     if name == "onnxruntime":
         return Running(model, "float32", onnx.OnnxRuntime(model))
     if name == "compiled":
         return Running(model, chosen, compiled.Compiled(model, chosen))
+    if name == "recorded":
+        return Running(model, chosen, recorded.Recorded(model, chosen))
     return Running(model, chosen, openvino.OpenVino(model, chosen, alike))
 
 

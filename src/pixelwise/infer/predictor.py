@@ -103,12 +103,12 @@ class Running:
 
     def batch(self, images: Sequence[Image]) -> Labels:
         """The same for images of one size, together: labels [N, H, W]."""
-        with computed(self.model, images, self._autocast, self._low) as (logits, size, span), self._threads():
+        with self._computed(images) as (logits, size, span), self._threads():
             return as_array(labels_from_low(logits, size, span=span))
 
     def with_confidence(self, image: Image) -> tuple[Labels, NDArray[np.float32]]:
         """The most probable class of every pixel, and its probability in 0..1."""
-        with computed(self.model, [image], self._autocast, self._low) as (logits, size, span):
+        with self._computed([image]) as (logits, size, span):
             with self._threads():
                 labels, confidence = confident_labels_from_low(
                     logits, size, span=span, temperatures=self.temperatures
@@ -123,7 +123,7 @@ class Running:
         """
         threshold = set_threshold_of(self.model)
         with (
-            computed(self.model, [image], self._autocast, self._low) as (logits, size, span),
+            self._computed([image]) as (logits, size, span),
             self._threads(),
         ):
             labels, sure = confident_labels_from_low(logits, size, span=span, temperatures=self.temperatures)
@@ -133,7 +133,7 @@ class Running:
     def probabilities(self, image: Image) -> NDArray[np.float32]:
         """The probability of every class: float32 [K, H, W]."""
         with (
-            computed(self.model, [image], self._autocast, self._low) as (logits, size, span),
+            self._computed([image]) as (logits, size, span),
             self._threads(),
         ):
             full = resize(logits.float(), span)[..., : size[0], : size[1]]
@@ -142,7 +142,7 @@ class Running:
     def shifted(self, image: Image, shifts: Sequence[Tensor]) -> list[Labels]:
         """The labels [H, W] that come of adding each of some constants per class [K] to the logits."""
         with (
-            computed(self.model, [image], self._autocast, self._low) as (logits, size, span),
+            self._computed([image]) as (logits, size, span),
             self._threads(),
         ):
             moved = (logits.float() + shift.to(logits.device)[:, None, None] for shift in shifts)
@@ -152,18 +152,22 @@ class Running:
         self, image: Image, rows: NDArray[np.int64], columns: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """The logits of some pixels [n]: float32 [n, K], as they are without temperatures."""
-        with computed(self.model, [image], self._autocast, self._low) as (logits, _, span):
+        with self._computed([image]) as (logits, _, span):
             places = np.stack([(2 * columns + 1) / span[1] - 1, (2 * rows + 1) / span[0] - 1], axis=-1)
             grid = torch.from_numpy(places).to(logits.device, torch.float32)[None, None]
             picked = F.grid_sample(logits.float(), grid, padding_mode="border", align_corners=False)
             return as_array(picked[0, :, 0].T.contiguous())
 
+    def _computed(
+        self, images: Sequence[Image]
+    ) -> AbstractContextManager[tuple[Tensor, tuple[int, int], tuple[int, int]]]:
+        """What `_low` returns; backends are given pixels where they are, and have a precision of their own."""
+        if self.backend is None:
+            return computed(self.model, images, self.precision, self._low)
+        return computed(self.model, images, "float32", self._low, device=torch.device("cpu"))
+
     def _threads(self) -> AbstractContextManager[None]:
         return nullcontext() if self.backend is None else alone()
-
-    @property
-    def _autocast(self) -> Precision:
-        return self.precision if self.backend is None else "float32"  # backends have their own
 
     def _low(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
         """Logits at the decoder's stride, the size of the image, and the size that they span."""
@@ -171,7 +175,7 @@ class Running:
         if self.backend is None:
             logits = self.model.judged(frame.framed(self.model.prepare(pixels)))
         else:
-            logits = self.backend(frame.framed_pixels(pixels.permute(0, 2, 3, 1).cpu().numpy()))
+            logits = self.backend(frame.framed_pixels(pixels.permute(0, 2, 3, 1).numpy()))
         return logits, size, frame.spanned(pixels)
 
 
@@ -242,11 +246,13 @@ def computed(
     images: Sequence[Image],
     precision: Precision | None,
     compute: Callable[[Tensor], Result],
+    *,
+    device: torch.device | None = None,
 ) -> Iterator[Result]:
     """Yield what `compute` makes of images of one size, given as [N, C, H, W] with the values of their files.
 
-    The model is in evaluation mode, on its device and in its precision, and memory that runs out is a DataError;
-    that holds for the body of the `with` too, except for the precision.
+    The model is in evaluation mode and in its precision, the images on its device unless another is given, and memory
+    that runs out is a DataError; that holds for the body of the `with` too, except for the precision.
 
     Raises:
         DataError, OptionError: see `predict`.
@@ -254,7 +260,7 @@ def computed(
     precision = _precision(model, precision)
     # A copy: an array may be read-only or flipped, which torch does not take.
     pixels = torch.from_numpy(np.stack([check_image(model, image) for image in images])).permute(0, 3, 1, 2)
-    device = next(model.parameters()).device
+    device = device or next(model.parameters()).device
     with evaluating(model), _memory(images[0]):
         lower = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
         with lower:

@@ -27,6 +27,7 @@ from pixelwise.models.network import Network, TaskName
 from pixelwise.models.quantization import Quantization
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.tasks import TASKS, build_task
+from pixelwise.ops.cards import pick_device
 from pixelwise.types import ClassSpec, Normalization
 
 KEY = "pixelwise"
@@ -154,14 +155,19 @@ def save(model: Network, path: str | Path, *, facts: BundleFacts | None = None) 
     return Path(path)
 
 
-def load(path: str | Path) -> Segmenter:
+def load(path: str | Path, device: str = "cpu") -> Segmenter:
     """Read a bundle file, or the `model.safetensors` of a run folder, as a network in evaluation mode.
 
+    Args:
+        path: Of the file or folder.
+        device: Where it is put: `auto` (a CUDA card if there is one), `cpu`, `cuda` or `cuda:1`.
+
     Raises:
+        OptionError: there is no such device.
         BundleError: missing, damaged, not a bundle, made by a newer version, with wrong weights, or of a network
             that does not segment.
     """
-    network = load_network(path)
+    network = load_network(path, device)
     if not isinstance(network, Segmenter):
         raise BundleError(
             f"holds a network that can {network.task}, not one that can segment",
@@ -171,12 +177,13 @@ def load(path: str | Path) -> Segmenter:
     return network
 
 
-def load_network(path: str | Path) -> Network:
+def load_network(path: str | Path, device: str = "cpu") -> Network:
     """`load` for a bundle of any task.
 
     Raises:
-        BundleError: see `load`.
+        BundleError, OptionError: see `load`.
     """
+    place = pick_device(device)
     path = _bundle_path(Path(path))
     text, tensors = _read(path)
     document = _parse(path, text, tensors)
@@ -214,7 +221,7 @@ def load_network(path: str | Path) -> Network:
             remedy=_REMEDY,
         )
     model.facts, model.digest = document.facts, document.sha256
-    return model.eval()
+    return model.to(place).eval()
 
 
 def weights_digest(network: Network) -> str:
@@ -313,7 +320,7 @@ def _digest(body: dict[str, Any], tensors: dict[str, Tensor]) -> str:
     """SHA-256 over the document (without the digest) and each tensor's name, type, shape and bytes."""
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode())
     for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
+        tensor = tensors[name].cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

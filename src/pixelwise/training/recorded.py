@@ -64,9 +64,7 @@ class Recordings:
 class _Recording:
     """The graph of one size."""
 
-    def __init__(
-        self, network: nn.Module, compute: Compute, batch: tuple[Tensor, Tensor], pool: Any
-    ) -> None:
+    def __init__(self, network: nn.Module, compute: Compute, batch: tuple[Tensor, Tensor], pool: Any) -> None:
         self._images, self._labels = (tensor.clone() for tensor in batch)
         self._parameters = [one for one in network.parameters() if one.requires_grad]
         statistics = list(network.buffers())
