@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pixelwise.errors import DataError, OptionError
-from pixelwise.infer.predictor import evaluating, predict, predict_with_confidence
+from pixelwise.infer.predictor import Running, evaluating, predict, predict_with_confidence
 from pixelwise.models.bundle import BundleFacts
 from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.segmenter import Segmenter
@@ -79,6 +79,22 @@ def test_flipped_and_read_only_arrays(model: Segmenter) -> None:
     flipped.flags.writeable = False
     np.testing.assert_array_equal(predict(model, flipped), predict(model, flipped.copy()))
     np.testing.assert_array_equal(image, picture(20, 30))
+
+
+def test_images_given_together_are_not_copied_unless_they_have_to_be(model: Segmenter) -> None:
+    """And are the same images in whatever way they are given."""
+    images = np.stack([picture(20, 30), picture(20, 30)[::-1]])
+    kept = images.copy()
+    running = Running(model)
+    expected = [predict(model, image) for image in kept]
+    locked = images.copy()
+    locked.flags.writeable = False
+    swapped = images.astype(">u2")
+    for given in (images, list(images), images[::-1][::-1], locked, swapped, images.astype(np.float64)):
+        np.testing.assert_array_equal(running.batch(given), expected)
+    turned = [predict(model, np.ascontiguousarray(image[::-1])) for image in kept]
+    np.testing.assert_array_equal(running.batch(images[:, ::-1]), turned)
+    np.testing.assert_array_equal(images, kept)
 
 
 def test_bfloat16_is_what_autocast_gives(model: Segmenter) -> None:

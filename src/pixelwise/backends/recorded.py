@@ -132,7 +132,7 @@ class _Recording:
     def replay(self, pixels: NDArray[Any]) -> Tensor:
         """The answer for pixels of this size, once those before are done with."""
         torch.cuda.current_stream().synchronize()  # what was sent may still be on its way
-        self._sent.numpy()[...] = pixels
+        self._sent.copy_(torch.from_numpy(pixels))  # by all threads, which an assignment in NumPy is not
         self._pixels.copy_(self._sent, non_blocking=True)
         self._graph.replay()
         return self._logits
