@@ -169,8 +169,65 @@ def test_doubling_and_joining(count: int, own: int, other: int, height: int, wid
 
 
 def test_a_map_that_does_not_fit_beside_is_refused_as_torch_does() -> None:
-    with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
-        join.doubled(leaf(a_map(2, 32, 40, 40)), a_map(2, 8, 80, 79))
+    weight = torch.randn(4, 40, 3, 3).bfloat16()
+    for beside in (a_map(2, 8, 80, 79), a_map(2, 8, 1, 1)):
+        with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
+            join.doubled(leaf(a_map(2, 32, 40, 40)), beside)
+        with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
+            join.doubled_convolution(leaf(a_map(2, 32, 40, 40)), beside, weight)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 3),
+    st.integers(1, 9),
+    st.integers(0, 5),
+    st.integers(1, 25),
+    st.integers(1, 25),
+    st.booleans(),
+)
+def test_a_convolution_behind_a_doubling(
+    count: int, own: int, other: int, height: int, width: int, biased: bool
+) -> None:
+    """The same function with the same gradients, whether the map is doubled or not."""
+    folds = count * height * width >= join._WORTH_SPREADING
+    given = [torch.randn(count, own, height, width, dtype=torch.float64).requires_grad_()]
+    given.append(torch.randn(4, own + other, 3, 3, dtype=torch.float64).requires_grad_())
+    given += [torch.randn(4, dtype=torch.float64).requires_grad_()] if biased else []
+    given += (
+        [torch.randn(count, other, 2 * height, 2 * width, dtype=torch.float64).requires_grad_()]
+        if other
+        else []
+    )
+    x, weight, bias = given[0], given[1], given[2] if biased else None
+    beside = given[-1] if other else None
+    found = join.doubled_convolution(x, beside, weight, bias)
+    assert ("ConvolutionBackward" in found.grad_fn.name()) is not (folds and beside is not None)
+    large = F.interpolate(x, scale_factor=2, mode="nearest")
+    joined = large if beside is None else torch.cat([large, beside], dim=1)
+    wanted = F.conv2d(joined, weight, bias, padding=1)
+    torch.testing.assert_close(found, wanted)
+    upstream = torch.randn_like(wanted)
+    for one, right in zip(
+        torch.autograd.grad(found, given, upstream), torch.autograd.grad(wanted, given, upstream), strict=True
+    ):
+        torch.testing.assert_close(one, right)
+
+
+@pytest.mark.parametrize("beside", [None, a_map(2, 24, 80, 96, seed=1)])
+def test_folding_in_bfloat16_is_nearly_as_near_as_doubling(beside: Tensor | None) -> None:
+    x, further = a_map(2, 48, 40, 48), 0 if beside is None else 24
+    weight = torch.randn(32, 48 + further, 3, 3) / (9 * (48 + further)) ** 0.5
+    large = F.interpolate(x.double(), scale_factor=2, mode="nearest")
+    joined = large if beside is None else torch.cat([large, beside.double()], dim=1)
+    wanted = F.conv2d(joined, weight.double(), padding=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        folded = join.doubled_convolution(x, beside, weight)
+        plain = F.conv2d(join.doubled(x, beside), weight, padding=1)
+    assert folded.dtype == torch.bfloat16 and folded.is_contiguous(memory_format=torch.channels_last)
+    # two parts are rounded before their sum is
+    worse = 1.05 if beside is None else 1.3
+    assert (folded.double() - wanted).norm() <= worse * (plain.double() - wanted).norm()
 
 
 @pytest.mark.parametrize(
@@ -282,6 +339,7 @@ def step_of(
     with monkeypatch.context() as patch:
         if not kernels:
             patch.setattr(native, "load", lambda name: None)
+            patch.setattr(join, "_WORTH_SPREADING", 1 << 60)
         with torch.autocast("cpu", torch.bfloat16, enabled=lower):
             logits = net(images)
         F.cross_entropy(logits.float(), labels).backward()

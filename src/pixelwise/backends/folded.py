@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from pixelwise.backends.quantized import hand_on_range
 from pixelwise.models.decoders.unet import UpBlock
 from pixelwise.models.graph import record
+from pixelwise.ops.join import spread
 
 
 def fold_norms(model: nn.Module, image: Tensor) -> int:
@@ -59,7 +60,7 @@ def fold_doublings(model: nn.Module) -> None:
     """Replace every block of a U-Net that allows it, in place."""
     for part in list(model.modules()):
         for name, child in part.named_children():
-            if isinstance(child, UpBlock) and _foldable(child):
+            if isinstance(child, UpBlock) and child.folds and not child.crop.pixels:
                 setattr(part, name, FoldedUpBlock(child))
 
 
@@ -74,7 +75,7 @@ class FoldedUpBlock(nn.Module):
     def __init__(self, block: UpBlock) -> None:
         super().__init__()
         first, *others = block.convolutions.children()
-        convolution = _first(block)
+        convolution = block.convolution
         _, *norm, self.relu = first.children()
         self.norm = norm[0] if norm else nn.Identity()
         inputs, weight = block.upsample.channels, convolution.weight.detach()
@@ -82,7 +83,7 @@ class FoldedUpBlock(nn.Module):
         self.enlarge = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
         self.beside = nn.Conv2d(skip, outputs, 3, padding=1, bias=False) if skip else None
         bias = torch.zeros(outputs) if convolution.bias is None else convolution.bias.detach()
-        self.enlarge.weight = _fixed(_spread(_spread(weight[:, :inputs], 2), 3).transpose(0, 1))
+        self.enlarge.weight = _fixed(spread(weight[:, :inputs]))
         self.enlarge.bias = _fixed(bias)
         if self.beside is not None:
             self.beside.weight = _fixed(weight[:, inputs:])
@@ -97,23 +98,6 @@ class FoldedUpBlock(nn.Module):
             x = x + self.beside(skip)
         weighed: Tensor = self.weigh(self.others(self.relu(self.norm(x))))
         return weighed
-
-
-def _foldable(block: UpBlock) -> bool:
-    convolution = _first(block)
-    same = convolution.kernel_size == (3, 3) and convolution.padding == (1, 1)
-    return same and block.upsample.mode == "nearest" and not block.crop.pixels
-
-
-def _first(block: UpBlock) -> nn.Conv2d:
-    convolution: nn.Conv2d = block.convolutions[0][0]  # type: ignore[index]  # of a ConvNormAct
-    return convolution
-
-
-def _spread(weight: Tensor, axis: int) -> Tensor:
-    """Along one axis: the three weights of a convolution as the four of a transposed one over the undoubled map."""
-    before, here, after = weight.unbind(axis)
-    return torch.stack([after, here + after, before + here, before], axis)
 
 
 def _fixed(values: Tensor) -> nn.Parameter:

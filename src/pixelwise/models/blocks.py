@@ -60,9 +60,12 @@ class ConvNormAct(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H', W']."""
-        convolution, *norm, relu = self
-        x: Tensor = convolution(input)
-        result: Tensor = norm_relu(norm[0], relu, x) if norm else relu(x)
+        return self.finish(self[0](input))
+
+    def finish(self, convolved: Tensor) -> Tensor:
+        """What comes after the convolution: [N, outputs, H', W'] of the same size."""
+        _, *norm, relu = self
+        result: Tensor = norm_relu(norm[0], relu, convolved) if norm else relu(convolved)
         return result
 
 

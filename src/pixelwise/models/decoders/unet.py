@@ -20,6 +20,7 @@ from pixelwise.errors import OptionError
 from pixelwise.models.blocks import ConvNormAct, Crop, SqueezeExcitation, Upsample, image_pool
 from pixelwise.models.decoders.levels import by_stride, need_halving, need_widths
 from pixelwise.models.interfaces import Decoder, Level, NetworkOptions
+from pixelwise.ops.join import doubled_convolution
 
 
 class UpBlock(nn.Module):
@@ -55,9 +56,31 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """[N, inputs, H, W] and [N, skip, 2 H, 2 W] to [N, outputs, 2 H, 2 W]."""
-        x = self.upsample(x, None if skip is None else self.crop(skip), join=True)
-        joined: Tensor = self.weigh(self.convolutions(x))
+        beside = None if skip is None else self.crop(skip)
+        first, *others = self._layers()
+        if self.training and self.folds:
+            weights = self.convolution.weight, self.convolution.bias
+            x = first.finish(doubled_convolution(x, beside, *weights))
+        else:
+            x = first(self.upsample(x, beside, join=True))
+        for layer in others:
+            x = layer(x)
+        joined: Tensor = self.weigh(x)
         return joined
+
+    def _layers(self) -> list[ConvNormAct]:
+        return list(self.convolutions)  # type: ignore[arg-type]  # torch knows them as modules
+
+    @property
+    def convolution(self) -> nn.Conv2d:
+        """The first one."""
+        found: nn.Conv2d = self.convolutions[0][0]  # type: ignore[index]  # of a ConvNormAct
+        return found
+
+    @property
+    def folds(self) -> bool:
+        """Whether it can be taken together with the doubling before it."""
+        return self.upsample.mode == "nearest" and self.convolution.padding == (1, 1)
 
 
 class UNet(Decoder):
