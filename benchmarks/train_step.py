@@ -47,7 +47,7 @@ def main() -> None:
     """Alternate the contenders for each network and write the medians as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=3, help="of a contender in a row")
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--size", type=int, nargs=2, default=[360, 480])
     parser.add_argument("--out", type=Path, default=None)
