@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from pixelwise.errors import DataError, MaskError, OptionError
-from pixelwise.ops.labels import labels_from_one_hot, one_hot
+from pixelwise.ops.labels import labels_from_logits, labels_from_one_hot, one_hot
 
 
 @given(st.integers(1, 255), st.integers(0, 2**32 - 1), st.sampled_from([(3,), (4, 5), (2, 4, 5)]))
@@ -49,3 +49,17 @@ def test_bad_labels_are_refused(kind):
     for wrong in ([[[1, 0]], [[1, 1]]], [[[2, 0]], [[0, 1]]]):
         with pytest.raises(DataError, match="no one-hot coding"):
             labels_from_one_hot(kind(wrong))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("classes", [2, 3, 17])
+def test_of_equal_logits_the_first_wins(classes, last, dtype):
+    """As argmax has it, which also takes what is not a number for the largest."""
+    logits = torch.randint(0, 3, (2, classes, 61, 47), generator=torch.Generator().manual_seed(classes)).to(
+        dtype
+    )
+    logits[0, -1, :5] = float("nan")
+    if last:
+        logits = logits.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(labels_from_logits(logits).long(), logits.argmax(dim=1))

@@ -18,7 +18,9 @@ from pixelwise.ops import native
 Size = tuple[int, int]
 
 BAND = 16  # low-resolution rows that a thread takes at a time
-LABEL_COLUMNS = 16  # low-resolution columns of a tile in which classes that cannot win are left out
+# Of a tile in which classes that cannot win are left out: output columns, and low-resolution ones at least and at most.
+# In narrow tiles fewer classes are left, but loops are too short for vectors; in wide ones rows leave the cache.
+LABEL_SLOTS, LABEL_COLUMNS = 256, (16, 64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +93,11 @@ def neighbours(low: int, span: int, count: int) -> tuple[NDArray[np.int32], NDAr
 
 def label_slots(width: int, span: int) -> int:
     """Output columns of a tile of `labels_from_low`."""
-    return LABEL_COLUMNS * (span // width) if span % width == 0 else 4 * LABEL_COLUMNS
+    if span % width:
+        return LABEL_SLOTS // 2
+    least, most = LABEL_COLUMNS
+    factor = span // width
+    return factor * min(max(LABEL_SLOTS // factor, least), most)
 
 
 def planes_of(low: Tensor, grid: Grid) -> NDArray[np.float32]:
