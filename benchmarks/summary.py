@@ -78,6 +78,8 @@ def _training(found: dict[str, Any]) -> Iterator[Line]:
         what = f"{NAMES[row['model']]}, {row['size'][0]} x {row['size'][1]}"
         yield Line("training step", what, "smp float32", row["ratio_to_smp_float32"], 4.5)
         yield Line("training step", what, "smp bfloat16", row["ratio_to_smp_bfloat16"], 1.5)
+        if "ratio_to_best_peer" in row:  # in results of before there is none
+            yield Line("training step", what, "best peer", row["ratio_to_best_peer"])
     for model, seconds in found.get("loss_in_training", {}).get("seconds", {}).items():
         what = f"step of {NAMES[model]}, low-resolution logits"
         yield Line("head", what, "full-size logits", seconds["full"] / seconds["low"])

@@ -59,17 +59,17 @@ def parts(count: int, size: int) -> int:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is the first CUDA device, if there is one.
+    """`auto` is the first CUDA device, if there is one; a CUDA device becomes the current one, where kernels run.
 
     Raises:
         OptionError: there is no such device.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     except RuntimeError as error:
         raise OptionError(f"no device is called {name!r}", remedy="give auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device {name!r} is not there", remedy="give --device cpu")
+    if device.type == "cuda":
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise OptionError(f"device {name!r} is not there", remedy="give --device cpu")
+        torch.cuda.set_device(device)
     return device
