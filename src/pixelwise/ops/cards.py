@@ -71,5 +71,5 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda":
         if (device.index or 0) >= torch.cuda.device_count():
             raise OptionError(f"device {name!r} is not there", remedy="give --device cpu")
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(device.index or 0)
     return device

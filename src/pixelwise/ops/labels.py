@@ -23,7 +23,8 @@ def labels_from_logits(logits: Tensor) -> Tensor:
     """
     if logits.shape[1] == 1:
         return (logits[:, 0] > 0).to(torch.uint8)
-    if logits.device.type == "cpu":  # where argmax over planes takes six to forty times as long; both give the first
+    if logits.device.type == "cpu":
+        # argmax over planes takes six to forty times as long there; both give the first of equals
         return logits.max(dim=1).indices.to(torch.uint8)
     return logits.argmax(dim=1).to(torch.uint8)
 
