@@ -61,6 +61,8 @@ def write_layer(
         OutputError: the disk is full or the place cannot be written to.
     """
     plain = work / "plain.tif"
+    for left in (plain, path):  # by a process that was killed here: GDAL opens what it replaces, and fails
+        left.unlink(missing_ok=True)
     rasterio = load_rasterio()
     import rasterio.shutil as copies
 
@@ -146,9 +148,11 @@ def _quiet(rasterio: Any) -> Iterator[None]:
 @contextmanager
 def _errors(path: Path) -> Iterator[None]:
     rasterio = load_rasterio()
+    from rasterio._err import CPLE_BaseError  # GDAL's own words, which have no public name
+
     try:
         yield
-    except rasterio.errors.RasterioError as error:
+    except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
         raise OutputError(
             f"GDAL cannot write this map: {error}",
             file=path,
