@@ -233,7 +233,7 @@ def our_steps(bench: Bench, model: str) -> dict[str, Work]:
         )
         optimizer, loss = make_optimizer(net, OptimOptions()), LossOptions(overlap_weight=0.0)
         stepper = Stepper(net, Segment(), optimizer, precision="bfloat16", loss=loss, weights=None)
-        stepper._recordings = stepper._recordings if recorded else None
+        stepper.recordings = stepper.recordings if recorded else None
         steppers.append(stepper)
     rng = np.random.default_rng(0)
     shape = bench.crop[0] * 2, bench.crop[1] * 2

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from pixelwise.errors import DataError, OptionError
-from pixelwise.infer.predictor import Running, evaluating, predict, predict_with_confidence
+from pixelwise.infer.predictor import (
+    Running,
+    _together,
+    check_image,
+    evaluating,
+    predict,
+    predict_with_confidence,
+)
 from pixelwise.models.bundle import BundleFacts
 from pixelwise.models.interfaces import NetworkOptions
 from pixelwise.models.segmenter import Segmenter
@@ -95,6 +102,14 @@ def test_images_given_together_are_not_copied_unless_they_have_to_be(model: Segm
     turned = [predict(model, np.ascontiguousarray(image[::-1])) for image in kept]
     np.testing.assert_array_equal(running.batch(images[:, ::-1]), turned)
     np.testing.assert_array_equal(images, kept)
+    for given in (images, images[:1], [images[0]], [images[1][::2]]):
+        checked = [check_image(model, image) for image in given]
+        assert np.shares_memory(_together(given, checked), images)
+    for given in (locked, swapped, list(images), [images[0][::-1]], [locked[0]]):
+        checked = [check_image(model, image) for image in given]
+        assert not np.shares_memory(_together(given, checked), np.asarray(given[0]))
+    with pytest.raises(DataError, match="no image"):
+        running.batch([])
 
 
 def test_bfloat16_is_what_autocast_gives(model: Segmenter) -> None:

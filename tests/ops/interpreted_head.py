@@ -24,6 +24,7 @@ def by_triton(monkeypatch):
     monkeypatch.setattr(head, "_accelerated", lambda logits: logits.dtype in head._DTYPES)
     monkeypatch.setattr(head, "_full", None)  # not a way round the kernels
     monkeypatch.setattr(head, "_kernels", None)
+    monkeypatch.setattr(head, "_check", lambda *given: None)  # which is for labels on processors
 
 
 def drawn(case):
@@ -139,3 +140,13 @@ def test_broken_logits_make_a_broken_loss():
     for value in (float("nan"), float("inf")):
         logits[0, 1, 0, 0] = value
         assert not torch.isfinite(sums_from_low(logits, torch.zeros(1, 8, 8, dtype=torch.uint8)).entropy)
+
+
+@pytest.mark.parametrize(("value", "ignore"), [(-1, 255), (3, 255), (256, 255), (257, 255), (255, 7)])
+def test_labels_that_are_no_class_break_the_loss(value, ignore):
+    """A card is not waited for to refuse them."""
+    labels = torch.zeros(1, 8, 8, dtype=torch.int64)
+    labels[0, 2, 3], labels[0, 5] = value, ignore
+    assert torch.isnan(sums_from_low(torch.zeros(1, 3, 2, 2), labels, ignore=ignore).entropy)
+    labels[0, 2, 3] = 2
+    assert torch.isfinite(sums_from_low(torch.zeros(1, 3, 2, 2), labels, ignore=ignore).entropy)

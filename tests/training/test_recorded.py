@@ -100,28 +100,45 @@ def test_where_nothing_can_be_recorded_the_step_is_the_plain_one():
 @pytest.mark.parametrize("model", MODELS[:4])
 @pytest.mark.parametrize("method", ["adamw", "muon"])
 def test_recorded_steps_are_those_that_are_not(model, precision, method):
-    """Two sizes in turn, with dropout where the network has it; loss, weights and statistics after five steps."""
+    """Two sizes in turn, with dropout; loss, weights and statistics after five steps."""
     torch.backends.cudnn.deterministic = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     ends = []
     for recorded in (True, False):
-        network = network_of(model, "cuda")
+        network = network_of(model, "cuda", dropout=0.5)
         optimizer = make_optimizer(network, OptimOptions(method=method))
         stepper = Stepper(
             network, Segment(), optimizer, precision=precision, loss=LossOptions(), weights=torch.ones(4)
         )
-        assert stepper._recordings is not None
+        assert stepper.recordings is not None
         if not recorded:
-            stepper._recordings = None
+            stepper.recordings = None
         losses = []
         for step, size in enumerate((64, 96, 64, 64, 96)):
             torch.manual_seed(step)
             losses.append(stepper.run(batch_of("cuda", step, size), lr=1e-3))
         if recorded:
-            assert not stepper._recordings._failed and len(stepper._recordings._made) == 2
+            assert not stepper.recordings._failed and len(stepper.recordings._made) == 2
         ends.append((losses, [one.detach().float().cpu() for one in network.state_dict().values()]))
     (losses, state), (right, judge) = ends
     loose = 1e-4 if precision == "float32" else 3e-2
     assert losses == pytest.approx(right, rel=loose)
     for one, expected in zip(state, judge, strict=True):
         torch.testing.assert_close(one, expected, rtol=loose, atol=loose)
+
+
+@pytest.mark.gpu
+def test_a_step_does_not_depend_on_when_it_was_recorded():
+    """As after `--resume`: dropout draws the same numbers."""
+    losses = []
+    for first in (0, 2):
+        network = network_of("unet", "cuda", dropout=0.5)
+        optimizer = make_optimizer(network, OptimOptions())
+        given = {"precision": "float32", "loss": LossOptions(), "weights": None}
+        stepper = Stepper(network, Segment(), optimizer, **given)
+        for step in range(first, 4):
+            torch.manual_seed(step)
+            losses.append((step, stepper.run(batch_of("cuda", step), lr=0.0)))
+    for step in (2, 3):
+        one, other = (loss for at, loss in losses if at == step)
+        assert one == pytest.approx(other, rel=1e-5)

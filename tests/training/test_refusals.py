@@ -43,7 +43,7 @@ def test_sizes_beyond_all_bounds(size):
         pw.TrainOptions(size=size)
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta", "mps"])
 def test_devices_that_are_not_there(name):
     with pytest.raises(OptionError, match="device"):
         pick_device(name)

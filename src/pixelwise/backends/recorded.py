@@ -48,6 +48,7 @@ class Recorded:
         self._network = Prepared(model, precision)
         self._sizes: set[Key] = set()
         self._made: OrderedDict[Key, _Recording] = OrderedDict()
+        self._pool: Any = None  # of memory, which recordings use in turn
         self._able = True
 
     def __call__(self, pixels: NDArray[Any]) -> Tensor:
@@ -60,7 +61,7 @@ class Recorded:
             if key in self._sizes and self._able:
                 return self._record(key, pixels)
             self._sizes.add(key)
-            return self._network.plain(pixels)
+            return self._plain(pixels)
 
     def prepare(self, dtype: str) -> None:
         """Every size is prepared when it comes."""
@@ -70,19 +71,32 @@ class Recorded:
         self._made.clear()
         self._sizes.clear()
 
-    def _record(self, key: Key, pixels: NDArray[Any]) -> Tensor:
+    def _plain(self, pixels: NDArray[Any]) -> Tensor:
+        """As it is; where there is no room, without the memory of the recordings."""
         try:
-            self._made[key] = _Recording(self._network, pixels)
+            return self._network.plain(pixels)
         except torch.OutOfMemoryError:
-            raise
+            if not self._made:
+                raise
+        self.release()
+        torch.cuda.empty_cache()
+        return self._network.plain(pixels)
+
+    def _record(self, key: Key, pixels: NDArray[Any]) -> Tensor:
+        if len(self._made) == MOST:
+            self._made.popitem(last=False)
+        try:
+            with torch.cuda.device(self._network.device):
+                self._pool = self._pool or torch.cuda.graph_pool_handle()
+                self._made[key] = _Recording(self._network, pixels, self._pool)
+        except torch.OutOfMemoryError:
+            return self._plain(pixels)
         except Exception as error:  # whatever a driver or an operation may raise: there is another way
             self._able = False
             warnings.warn(
                 f"the network cannot be recorded, it runs as it is: {error}", RuntimeWarning, stacklevel=3
             )
-            return self._network.plain(pixels)
-        if len(self._made) > MOST:
-            self._made.popitem(last=False)
+            return self._plain(pixels)
         return self._made[key].replay(pixels)
 
 
@@ -116,7 +130,7 @@ class Prepared(torch.nn.Module):
 class _Recording:
     """The graph of one size."""
 
-    def __init__(self, network: Prepared, pixels: NDArray[Any]) -> None:
+    def __init__(self, network: Prepared, pixels: NDArray[Any], pool: Any) -> None:
         self._sent = torch.from_numpy(pixels).clone().pin_memory()
         self._pixels = self._sent.to(network.device)
         stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -126,13 +140,14 @@ class _Recording:
                 network(self._pixels)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, pool=pool):
             self._logits: Tensor = network(self._pixels)
 
     def replay(self, pixels: NDArray[Any]) -> Tensor:
         """The answer for pixels of this size, once those before are done with."""
-        torch.cuda.current_stream().synchronize()  # what was sent may still be on its way
-        self._sent.copy_(torch.from_numpy(pixels))  # by all threads, which an assignment in NumPy is not
-        self._pixels.copy_(self._sent, non_blocking=True)
-        self._graph.replay()
+        with torch.cuda.device(self._pixels.device):
+            torch.cuda.current_stream().synchronize()  # what was sent may still be on its way
+            self._sent.copy_(torch.from_numpy(pixels))  # by all threads, which an assignment in NumPy is not
+            self._pixels.copy_(self._sent, non_blocking=True)
+            self._graph.replay()
         return self._logits

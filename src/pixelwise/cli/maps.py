@@ -75,7 +75,7 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
         str,
         typer.Option(
             help="Of class maps: auto, eager, openvino, compiled, onnxruntime, or recorded (on a card). auto starts at "
-            "once and, where more than 20 s of work are left (on a card 1 s), times what is installed (pip install "
+            "once and, where more than 20 s of work are left (on a card 5 s), times what is installed (pip install "
             "'pixelwise[fast]') and changes to the quickest; it says which, and remembers. Scenes stay eager."
         ),
     ] = "auto",
@@ -143,7 +143,7 @@ def predict(  # noqa: PLR0913  the command line has more options than a function
         resample,
         averaging=averaging.named,
     )
-    place = place_for(device, spread)
+    place = place_for(device, spread, engine)
     network = load_network(model, place)
     shift = warn_of_shift(network, listed(inputs), out, wanted=shift_check, resample=resample)
     averaged = averaging.of(network, engine, place)

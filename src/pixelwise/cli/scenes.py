@@ -54,18 +54,21 @@ def check_spread(spread: str | None, workers: int | None, ray_address: str | Non
         raise OptionError(f"--spread {spread}", remedy=close_matches(spread, PLACES))
 
 
-def place_for(device: str, spread: str | None) -> str:
-    """Where the model is put; scenes are spread over processes that compute on processors.
+def place_for(device: str, spread: str | None, engine: str) -> str:
+    """Where the model is put: scenes are spread over processes that compute on processors, as some engines do.
 
     Raises:
         OptionError: a card was asked for too.
 
-    >>> place_for("auto", None), place_for("auto", "local")
-    ('auto', 'cpu')
+    >>> place_for("auto", None, "auto"), place_for("auto", "local", "auto"), place_for("auto", None, "openvino")
+    ('auto', 'cpu', 'cpu')
     """
+    from pixelwise.infer.engine import ON_PROCESSORS
+
     if spread is not None and device not in ("auto", "cpu"):
         raise OptionError(f"--device {device} with --spread", remedy="leave out one of them")
-    return "cpu" if spread is not None else device
+    ours = spread is not None or (device == "auto" and engine in ON_PROCESSORS)
+    return "cpu" if ours else device
 
 
 @dataclass(frozen=True)

@@ -129,9 +129,10 @@ class DeviceViews:
         bands = len(self.mean)
         images = torch.empty((len(facts), *size, bands), device=self.device)
         truth = torch.empty((len(facts), *size), dtype=torch.uint8, device=self.device)
-        cards.kernels(KERNELS).views[parts(size[0] * size[1], BLOCK), len(facts)](
-            *stored, self._send(facts), images, truth, *size, facts.shape[1], BANDS=bands, BLOCK=BLOCK
-        )
+        with cards.where(images):
+            cards.kernels(KERNELS).views[parts(size[0] * size[1], BLOCK), len(facts)](
+                *stored, self._send(facts), images, truth, *size, facts.shape[1], BANDS=bands, BLOCK=BLOCK
+            )
         return images.permute(0, 3, 1, 2), truth
 
 
@@ -171,14 +172,17 @@ def _try(device: torch.device, dtype: str) -> None:
 
 
 def _shown(facts: Facts, size: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Rows and columns of an image that are read for a view, at least one of each."""
+    """Rows and columns of an image that are read for a view, at least one of each.
+
+    With one more on every side: an accelerator may round a position to the other side of a pixel.
+    """
     a, b, c, d, y, x = facts
     corners = [(i, j) for i in (0, size[0] - 1) for j in (0, size[1] - 1)]
     found = []
     for steps, start, limit in (((a, b), y, shape[0]), ((c, d), x, shape[1])):
         ends = [steps[0] * i + steps[1] * j + start for i, j in corners]
-        first = min(max(int(np.floor(min(ends))), 0), limit - 1)
-        last = min(max(int(np.floor(max(ends))) + 1, first), limit - 1)
+        first = min(max(int(np.floor(min(ends))) - 1, 0), limit - 1)
+        last = min(max(int(np.floor(max(ends))) + 2, first), limit - 1)
         found.append(slice(first, last + 1))
     return found[0], found[1]
 

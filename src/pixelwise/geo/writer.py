@@ -55,18 +55,18 @@ def write_layer(
     """Write `path` from parts that begin at blocks of 512 pixels and partition the raster.
 
     Every block is compressed once into a plain file in the folder `work`, which GDAL then reorders, with overviews
-    by nearest neighbour. The caller makes both names temporary and gives the file its final name.
+    by nearest neighbour. The caller makes both names temporary and gives the file its final name; what is there under
+    either is removed.
 
     Raises:
         OutputError: the disk is full or the place cannot be written to.
     """
     plain = work / "plain.tif"
-    for left in (plain, path):  # by a process that was killed here: GDAL opens what it replaces, and fails
-        left.unlink(missing_ok=True)
     rasterio = load_rasterio()
     import rasterio.shutil as copies
 
     with _errors(path), _quiet(rasterio), rasterio.Env(GDAL_CACHEMAX=_CACHE, CPL_TMPDIR=str(work)):
+        _remove(plain, path)  # of a process that was killed here: GDAL opens what it replaces, and fails
         try:
             with rasterio.open(plain, "w", **_profile(layer, rasterio)) as target:
                 _describe(target, layer)
@@ -77,6 +77,15 @@ def write_layer(
                 copies.copy(source, str(path), driver="COG", **_LAYOUT)
         finally:
             plain.unlink(missing_ok=True)
+
+
+def _remove(*left: Path) -> None:
+    for path in left:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            remedy = "choose another folder"
+            raise OutputError(f"cannot be replaced: {error.strerror}", file=path, remedy=remedy) from error
 
 
 def encoded_layer(layer: MapLayer, values: NDArray[np.uint8]) -> bytes:

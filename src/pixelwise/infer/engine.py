@@ -25,7 +25,8 @@ from pixelwise.types import Image, Labels
 
 Answer = TypeVar("Answer")
 WORTH = 20.0  # seconds of work still to do from which on `auto` looks for something quicker
-WORTH_RECORDING = 1.0  # the same on a card, where what is quicker is there in a second
+WORTH_RECORDING = 5.0  # the same on a card, where what is quicker is there in a second or two
+ON_PROCESSORS = ("openvino", "onnxruntime")  # engines that run nowhere else
 LONG = 300.0  # from which on it waits for torch.compile too, which takes half a minute for each size of image
 SEARCH = 60.0  # seconds after which it tries no further one
 SLOW = 5.0  # seconds of an image from which on it is timed once and not twice
@@ -101,6 +102,7 @@ class Auto:
         self.engine: Engine = self._eager
         self._on_card = next(model.parameters()).device.type != "cpu"
         self._decided = False
+        self._answers = 0
 
     def prepare(self, dtype: str) -> None:
         """Nothing: what it begins with needs no preparation."""
@@ -125,8 +127,12 @@ class Auto:
         began = time.monotonic()
         answer = self._asked(ask)
         self.left -= 1
+        self._answers += 1
         seconds = (time.monotonic() - began) * self.left
-        if not self._decided and seconds > (WORTH_RECORDING if self._on_card else WORTH):
+        told = (
+            self._answers > 1 or not self._on_card
+        )  # on a card the first image waits for all that has to be loaded
+        if told and not self._decided and seconds > (WORTH_RECORDING if self._on_card else WORTH):
             self._decided = True
             self.engine = self._quickest(image, seconds)
         return answer
@@ -203,7 +209,7 @@ def open_engine(
     if name == "auto":
         return Auto(model, images=images, precision=precision, say=say, alike=alike)
     chosen = precision or precision_of(model)
-    if name in ("openvino", "onnxruntime") and next(model.parameters()).device.type != "cpu":
+    if name in ON_PROCESSORS and next(model.parameters()).device.type != "cpu":
         raise OptionError(f"the engine {name} computes on the processor", remedy="add --device cpu")
     if name == "eager":
         return Running(model, chosen)

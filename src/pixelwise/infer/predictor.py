@@ -27,7 +27,6 @@ from pixelwise.types import Image, Labels
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 DTYPES = ("uint8", "uint16", "float32")
-PINNED = 1 << 26  # bytes of an answer at most that a card writes into memory that is held for it
 
 Result = TypeVar("Result")
 
@@ -310,19 +309,19 @@ def _check_values(model: Network, image: Image) -> None:
 
 def _together(given: Sequence[Image], images: Sequence[Image]) -> NDArray[Any]:
     """Images as one array [N, H, W, C]: a copy, unless they were given as one that torch takes as it is."""
+    if not images:
+        raise DataError("no image", remedy="give one or more")
     whole = images[0][None] if len(images) == 1 else given
     if not isinstance(whole, np.ndarray) or whole.ndim != 4 or whole.dtype != images[0].dtype:
         return np.stack(images)
     # torch takes none that is read-only, flipped or of another byte order
-    fits = whole.flags.writeable and whole.dtype.isnative and min(whole.strides) > 0
+    forward = all(step > 0 for step, count in zip(whole.strides, whole.shape, strict=True) if count > 1)
+    fits = whole.flags.writeable and whole.dtype.isnative and forward
     return whole if fits else np.stack(images)
 
 
 def as_array(tensor: Tensor) -> NDArray[Any]:
     """A tensor of any device as an array."""
-    if tensor.device.type == "cuda" and tensor.nbytes <= PINNED:  # twice as quick as into ordinary memory
-        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-        tensor = host.copy_(tensor)
     array: NDArray[Any] = tensor.cpu().numpy()
     return array
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pixelwise.errors import OptionError
 
@@ -35,6 +37,11 @@ def kernels(name: str) -> Any:
     if found is None:
         raise RuntimeError("Triton is not installed")
     return found
+
+
+def where(tensor: Tensor) -> AbstractContextManager[None]:
+    """In the body kernels are launched on the card that the tensor is on; Triton takes the current one."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 def works(device: torch.device, trial: Callable[[], None]) -> bool:
@@ -59,17 +66,17 @@ def parts(count: int, size: int) -> int:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is the first CUDA device, if there is one; a CUDA device becomes the current one, where kernels run.
+    """`auto` is the first CUDA device, if there is one.
 
     Raises:
-        OptionError: there is no such device.
+        OptionError: there is no such device, or it is neither a processor nor a CUDA device.
     """
     try:
         device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     except RuntimeError as error:
         raise OptionError(f"no device is called {name!r}", remedy="give auto, cpu or cuda") from error
-    if device.type == "cuda":
-        if (device.index or 0) >= torch.cuda.device_count():
-            raise OptionError(f"device {name!r} is not there", remedy="give --device cpu")
-        torch.cuda.set_device(device.index or 0)
+    if device.type not in ("cpu", *CARDS):
+        raise OptionError(f"device {name!r}", remedy="give auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(f"device {name!r} is not there", remedy="give --device cpu")
     return device

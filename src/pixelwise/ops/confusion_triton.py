@@ -40,10 +40,11 @@ def _count(truth: Tensor, prediction: Tensor, classes: int, ignore: int) -> Tens
     size = (classes + 2) * (classes + 1)
     copies = max(1, min(COPIES, _MOST // size))
     tables = torch.zeros((copies, size), dtype=torch.int64, device=truth.device)
-    cards.kernels(KERNELS).count[(parts(whole // _WORD, WORDS * ROUNDS),)](
-        _words(truth[:whole]), _words(prediction[:whole]), tables, whole // _WORD, classes, ignore, copies, size,
-        ROUNDS=ROUNDS, WORDS=WORDS, num_warps=1,
-    )  # fmt: skip
+    with cards.where(truth):
+        cards.kernels(KERNELS).count[(parts(whole // _WORD, WORDS * ROUNDS),)](
+            _words(truth[:whole]), _words(prediction[:whole]), tables, whole // _WORD, classes, ignore, copies, size,
+            ROUNDS=ROUNDS, WORDS=WORDS, num_warps=1,
+        )  # fmt: skip
     table = tables.sum(0)
     if whole < len(truth):  # up to three more
         rest, said = truth[whole:].long(), prediction[whole:].long()

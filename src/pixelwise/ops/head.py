@@ -168,7 +168,7 @@ def sums_from_low(
 
     Raises:
         MaskError: a label that is neither a class nor `ignore`. On an accelerator, which would have to be waited for,
-            the sums are NaN instead.
+            `entropy` and `weight` are NaN instead; with 255 classes it is ignored.
     """
     size = (int(labels.shape[-2]), int(labels.shape[-1]))
     span = span or size
@@ -183,6 +183,9 @@ def sums_from_low(
     of_class[IGNORE] = 0
     of_class[:classes] = 1 if weights is None else weights.detach().float()
     counted = labels if ignore == IGNORE else labels.masked_fill(labels == ignore, IGNORE)
+    if accelerated:  # whose labels were not looked at: what is no class must not become one in 8 bits
+        wrong = ((labels < 0) | (labels >= classes)) & (labels != ignore)
+        counted = counted.masked_fill(wrong, IGNORE - 1 if classes < IGNORE else IGNORE)
     counted = counted.to(torch.uint8).contiguous()
     if kernels is None:
         truth = head_triton.Truth(counted, of_class, smoothing, overlaps)

@@ -91,10 +91,11 @@ def _labels(
     out = torch.empty((len(low), *size), dtype=torch.uint8, device=low.device)
     confidence = torch.empty(out.shape if temperatures else (0,), device=low.device)
     sharpness = _sharpness(tuple(temperatures or [1.0]), str(low.device))
-    cards.kernels(KERNELS).labels[_pixels(out)](
-        low, *low.stride(), *axes.tables, sharpness, out, confidence, low.shape[1], *size,
-        CONFIDENT=temperatures is not None, BLOCK=BLOCK,
-    )  # fmt: skip
+    with cards.where(low):
+        cards.kernels(KERNELS).labels[_pixels(out)](
+            low, *low.stride(), *axes.tables, sharpness, out, confidence, low.shape[1], *size,
+            CONFIDENT=temperatures is not None, BLOCK=BLOCK,
+        )  # fmt: skip
     return out, confidence
 
 
@@ -112,10 +113,11 @@ class _Sums(torch.autograd.Function):
         lse = torch.empty(truth.labels.shape, device=low.device)
         programs = _pixels(lse)
         pieces = torch.zeros((*reversed(programs), 2 + 3 * classes), device=low.device)
-        cards.kernels(KERNELS).sums[programs](
-            low, *low.stride(), *axes.tables, truth.labels, truth.weights, truth.smoothing, lse, pieces, classes, *size,
-            OVERLAPS=truth.overlaps, BLOCK=BLOCK,
-        )  # fmt: skip
+        with cards.where(low):
+            cards.kernels(KERNELS).sums[programs](
+                low, *low.stride(), *axes.tables, truth.labels, truth.weights, truth.smoothing, lse, pieces, classes,
+                *size, OVERLAPS=truth.overlaps, BLOCK=BLOCK,
+            )  # fmt: skip
         ctx.save_for_backward(low, lse)
         ctx.truth, ctx.axes = truth, axes
         total = pieces.double().sum((0, 1)).float()
@@ -132,18 +134,19 @@ class _Sums(torch.autograd.Function):
         classes = low.shape[1]
         slopes = torch.stack([upstream[2], upstream[3]]).float().contiguous()
         mean = torch.empty_like(lse if truth.overlaps else lse[:0])
-        if truth.overlaps:
-            cards.kernels(KERNELS).means[_pixels(lse)](
-                low, *low.stride(), *axes.tables, truth.labels, lse, slopes, mean, classes, *axes.size, BLOCK=BLOCK
-            )  # fmt: skip
         out = torch.empty(low.shape, device=low.device)
         block = BLOCK // 8
         programs = (parts(low.shape[2] * low.shape[3], block), parts(classes, _CLASSES), len(low))
-        cards.kernels(KERNELS).gradient[programs](
-            low, *low.stride(), *axes.tables, axes.rows.reach, axes.columns.reach, axes.rows.far, axes.columns.far,
-            truth.labels, truth.weights * upstream[0], truth.smoothing, lse, slopes, mean, out, classes,
-            *low.shape[2:], *axes.size, OVERLAPS=truth.overlaps, BLOCK=block, CLASSES=_CLASSES,
-        )  # fmt: skip
+        with cards.where(low):
+            if truth.overlaps:
+                cards.kernels(KERNELS).means[_pixels(lse)](
+                    low, *low.stride(), *axes.tables, truth.labels, lse, slopes, mean, classes, *axes.size, BLOCK=BLOCK
+                )  # fmt: skip
+            cards.kernels(KERNELS).gradient[programs](
+                low, *low.stride(), *axes.tables, axes.rows.reach, axes.columns.reach, axes.rows.far,
+                axes.columns.far, truth.labels, truth.weights * upstream[0], truth.smoothing, lse, slopes, mean, out,
+                classes, *low.shape[2:], *axes.size, OVERLAPS=truth.overlaps, BLOCK=block, CLASSES=_CLASSES,
+            )  # fmt: skip
         return out.to(low.dtype), None, None
 
 

@@ -34,14 +34,15 @@ class Recordings:
         self.network, self.compute = network, compute
         self._made: dict[tuple[torch.Size, torch.Size], _Recording] = {}
         self._failed = False
-        self._pool = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
+        self._place: _Place | None = None
 
     def run(self, images: Tensor, labels: Tensor) -> Tensor:
         """The loss, with the gradients of the parameters set anew."""
         key = images.shape, labels.shape
         if key not in self._made and not self._failed:
             try:
-                self._made[key] = _Recording(self.network, self.compute, (images, labels), self._pool)
+                self._place = self._place or _Place(images.device)
+                self._made[key] = _Recording(self.network, self.compute, (images, labels), self._place)
             except Exception as error:  # whatever a driver or an operation may raise: there is another way
                 self._failed = True
                 self._made.clear()
@@ -61,22 +62,36 @@ class Recordings:
         return loss.detach()
 
 
+class _Place:
+    """What all recordings of a network have in common: the stream they are made on, and the memory they use in turn."""
+
+    def __init__(self, device: torch.device) -> None:
+        with torch.cuda.device(device):
+            self.stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            self.pool: Any = torch.cuda.graph_pool_handle()
+
+
 class _Recording:
     """The graph of one size."""
 
-    def __init__(self, network: nn.Module, compute: Compute, batch: tuple[Tensor, Tensor], pool: Any) -> None:
+    def __init__(
+        self, network: nn.Module, compute: Compute, batch: tuple[Tensor, Tensor], place: _Place
+    ) -> None:
         self._images, self._labels = (tensor.clone() for tensor in batch)
         self._parameters = [one for one in network.parameters() if one.requires_grad]
         statistics = list(network.buffers())
         before = [one.clone() for one in statistics]
+        device = self._images.device
         try:
-            self._warm_up(network, compute)
-            network.zero_grad(set_to_none=True)  # so that gradients are written, not added up
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, pool=pool):
-                # kept: tables that its operations read belong to it
-                self._loss = compute(self._images, self._labels)
-                self._loss.backward()  # type: ignore[no-untyped-call]
+            # random numbers are drawn again by the first replay: the step is that of a run that had recorded before
+            with torch.cuda.device(device), torch.random.fork_rng([device]):
+                self._warm_up(network, compute, place.stream)
+                network.zero_grad(set_to_none=True)  # so that gradients are written, not added up
+                self._graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(self._graph, pool=place.pool, stream=place.stream):
+                    # kept: tables that its operations read belong to it
+                    self._loss = compute(self._images, self._labels)
+                    self._loss.backward()  # type: ignore[no-untyped-call]
         finally:
             put_back(statistics, before)
         self._gradients = [one.grad for one in self._parameters]
@@ -84,13 +99,13 @@ class _Recording:
     def replay(self, images: Tensor, labels: Tensor) -> Tensor:
         self._images.copy_(images)
         self._labels.copy_(labels)
-        self._graph.replay()
+        with torch.cuda.device(self._images.device):
+            self._graph.replay()
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient
         return self._loss.detach()
 
-    def _warm_up(self, network: nn.Module, compute: Compute) -> None:
-        stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    def _warm_up(self, network: nn.Module, compute: Compute, stream: Any) -> None:
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM):

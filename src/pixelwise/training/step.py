@@ -27,6 +27,9 @@ class Stepper:
     The batch goes through the network in `accumulate` parts, one after the other, whose gradients are added: memory
     of a part, the update of the whole but for batch normalisation and means over labelled pixels, which see a part
     at a time.
+
+    Attributes:
+        recordings: By which steps are made on a card; None where they are not recorded.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class Stepper:
         # what is frozen changes during a transfer, and a recording does not
         recordable = self.device.type == "cuda" and task.recordable and transfer is None and accumulate == 1
         self._compute = partial(_loss, network, task, precision, loss, self.weights)
-        self._recordings = Recordings(network, self._compute) if recordable else None
+        self.recordings = Recordings(network, self._compute) if recordable else None
 
     def run(self, batch: Batch, *, lr: float, progress: float = 0.0) -> float:
         """One update of the weights; returns the loss, which the caller checks to be finite.
@@ -77,8 +80,8 @@ class Stepper:
 
     def _backward(self, images: Tensor, labels: Tensor) -> float:
         """The loss, with the gradients of the parameters set; they mean nothing where it is not finite."""
-        if self._recordings is not None:
-            return float(self._recordings.run(images, labels))
+        if self.recordings is not None:
+            return float(self.recordings.run(images, labels))
         self.optimizer.zero_grad(set_to_none=True)
         value = 0.0
         for part, truth in zip(
@@ -102,12 +105,17 @@ def time_steps(
     repeats: int = 2,
     accumulate: int = 1,
 ) -> float:
-    """Seconds of the quickest of some steps on a throw-away copy of the network, after one to warm up."""
+    """Seconds of the quickest of some steps on a throw-away copy of the network, after one to warm up.
+
+    What the options say of transfer counts in so far as steps are not recorded then.
+    """
     twin = copy.deepcopy(network).train()
     optimizer = make_optimizer(twin, options.optim)
     stepper = Stepper(
         twin, task, optimizer, precision=precision, loss=options.loss, weights=None, accumulate=accumulate
     )
+    if options.transfer.encoder_weights is not None:
+        stepper.recordings = None
     clock = CLOCKS[options.clock]
     seconds = []
     for _ in range(repeats + 1):

@@ -80,7 +80,8 @@ class UpBlock(nn.Module):
     @property
     def folds(self) -> bool:
         """Whether it can be taken together with the doubling before it."""
-        return self.upsample.mode == "nearest" and self.convolution.padding == (1, 1)
+        same = self.convolution.kernel_size == (3, 3) and self.convolution.padding == (1, 1)
+        return self.upsample.mode == "nearest" and same
 
 
 class UNet(Decoder):
