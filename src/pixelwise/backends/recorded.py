@@ -21,9 +21,9 @@ from pixelwise.backends.folded import fold_norms
 from pixelwise.backends.interfaces import LowResolution, Precision
 from pixelwise.errors import OptionError
 from pixelwise.models.segmenter import Segmenter
+from pixelwise.ops.cards import warm_up
 
 MOST = 8  # sizes that are kept recorded, the last ones
-WARM = 3  # runs before a recording, in which libraries choose their ways and take their memory
 Key = tuple[tuple[int, ...], str]
 
 
@@ -133,12 +133,7 @@ class _Recording:
     def __init__(self, network: Prepared, pixels: NDArray[Any], pool: Any) -> None:
         self._sent = torch.from_numpy(pixels).clone().pin_memory()
         self._pixels = self._sent.to(network.device)
-        stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM):
-                network(self._pixels)
-        torch.cuda.current_stream().wait_stream(stream)
+        warm_up(lambda: network(self._pixels), torch.cuda.Stream())  # type: ignore[no-untyped-call]
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph, pool=pool):
             self._logits: Tensor = network(self._pixels)

@@ -129,9 +129,8 @@ class Auto:
         self.left -= 1
         self._answers += 1
         seconds = (time.monotonic() - began) * self.left
-        told = (
-            self._answers > 1 or not self._on_card
-        )  # on a card the first image waits for all that has to be loaded
+        # on a card the first image waits for all that has to be loaded
+        told = self._answers > 1 or not self._on_card
         if told and not self._decided and seconds > (WORTH_RECORDING if self._on_card else WORTH):
             self._decided = True
             self.engine = self._quickest(image, seconds)

@@ -20,6 +20,7 @@ from torch import Tensor
 from pixelwise.errors import OptionError
 
 CARDS = ("cuda",)  # types of devices that kernels are tried on
+_WARM = 3  # runs before a recording
 
 
 @cache
@@ -42,6 +43,15 @@ def kernels(name: str) -> Any:
 def where(tensor: Tensor) -> AbstractContextManager[None]:
     """In the body kernels are launched on the card that the tensor is on; Triton takes the current one."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
+
+
+def warm_up(work: Callable[[], object], stream: Any) -> None:
+    """Run on `stream` what is to be recorded as a CUDA graph, so that libraries have chosen and taken their memory."""
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(_WARM):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
 
 
 def works(device: torch.device, trial: Callable[[], None]) -> bool:

@@ -13,9 +13,7 @@ from pixelwise.ops import native
 from pixelwise.ops.maps import bits_of, empty_map, fits, share_rows
 
 _WORTH = 1 << 18  # values of the result from which the kernels are used
-_WORTH_SPREADING = (
-    512  # pixels of the small map from which its convolution is folded: the weights take time too
-)
+_WORTH_SPREADING = 512  # pixels of the small map from which its convolution is folded: weights take time too
 _LAST = torch.channels_last
 
 

@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pixelwise.ops.cards import warm_up
+
 Compute = Callable[[Tensor, Tensor], Tensor]
-WARM = 3  # runs before a recording, in which libraries choose their ways and take their memory
 
 
 class Recordings:
     """One recording for each size of batch; where one cannot be made, `compute` runs as it is from then on.
 
-    Whatever a recording reads and writes stays where it was: the weights must be changed in place, and `parameters` get
-    the same gradients again and again, which the next replay overwrites.
+    Whatever a recording reads and writes stays where it was: the weights must be changed in place, and get the
+    same gradients again and again, which the next replay overwrites.
     """
 
     def __init__(self, network: nn.Module, compute: Compute) -> None:
@@ -52,14 +53,8 @@ class Recordings:
                     stacklevel=2,
                 )
         if self._failed:
-            return self._plain(images, labels)
+            return stepped(self.network, self.compute, images, labels).detach()
         return self._made[key].replay(images, labels)
-
-    def _plain(self, images: Tensor, labels: Tensor) -> Tensor:
-        self.network.zero_grad(set_to_none=True)
-        loss = self.compute(images, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
 
 
 class _Place:
@@ -85,13 +80,15 @@ class _Recording:
         try:
             # random numbers are drawn again by the first replay: the step is that of a run that had recorded before
             with torch.cuda.device(device), torch.random.fork_rng([device]):
-                self._warm_up(network, compute, place.stream)
-                network.zero_grad(set_to_none=True)  # so that gradients are written, not added up
+                batch = self._images, self._labels
+                warm_up(lambda: stepped(network, compute, *batch), place.stream)
+                network.zero_grad(
+                    set_to_none=True
+                )  # while recording, no memory from outside of it is given back
                 self._graph = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(self._graph, pool=place.pool, stream=place.stream):
-                    # kept: tables that its operations read belong to it
-                    self._loss = compute(self._images, self._labels)
-                    self._loss.backward()  # type: ignore[no-untyped-call]
+                    # kept, for tables that its operations read belong to it
+                    self._loss = stepped(network, compute, *batch)
         finally:
             put_back(statistics, before)
         self._gradients = [one.grad for one in self._parameters]
@@ -105,13 +102,13 @@ class _Recording:
             parameter.grad = gradient
         return self._loss.detach()
 
-    def _warm_up(self, network: nn.Module, compute: Compute, stream: Any) -> None:
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM):
-                network.zero_grad(set_to_none=True)
-                compute(self._images, self._labels).backward()  # type: ignore[no-untyped-call]
-        torch.cuda.current_stream().wait_stream(stream)
+
+def stepped(network: nn.Module, compute: Compute, images: Tensor, labels: Tensor) -> Tensor:
+    """The loss, its gradients written anew and not added to those that are there."""
+    network.zero_grad(set_to_none=True)
+    loss = compute(images, labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss
 
 
 def put_back(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
