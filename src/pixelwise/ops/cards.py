@@ -86,7 +86,9 @@ def pick_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise OptionError(f"no device is called {name!r}", remedy="give auto, cpu or cuda") from error
     if device.type not in ("cpu", *CARDS):
-        raise OptionError(f"device {name!r}", remedy="give auto, cpu or cuda")
+        raise OptionError(
+            f"device {name!r} is of a kind that is not supported", remedy="give auto, cpu or cuda"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise OptionError(f"device {name!r} is not there", remedy="give --device cpu")
     return device
